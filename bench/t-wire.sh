@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# One case over the wire with a real CRIU: one checkpoint, restored from a page server over the loopback device by turns,
+# with CRIU at both ends and with lazyd at both ends, ROUNDS times each, every byte compared at the end of each. Prints a line
+# of `name=wire case=...` a restore. Started by run; shares the surroundings of the tests.
+#
+#   CASE     drain    512 MiB that nobody touches until all is filled
+#            frag     16,384 single pages, every second one, likewise
+#            latency  512 MiB of which an eighth is touched at random while the rest is filled
+#   ROUNDS   3 unless told
+# shellcheck source=tests/net/lib-net.sh
+. "${srcdir:?}/tests/net/lib-net.sh"
+
+# Both ends in one network, where the loopback device is the wire.
+AT_SOURCE=(nsenter --target "$SOURCE_INIT" --pid --mount --)
+SOURCE_ADDR=127.0.0.1
+
+case $CASE in
+drain) work fill 512 1 ;;
+frag) work frag 16384 ;;
+latency) work fill 512 1 latency ;;
+esac
+SOURCE=criu
+leave
+source_kill
+for ((round = 0; round < ${ROUNDS:-3}; round++)); do
+	for end in criu lazyd; do
+		SOURCE=$end DAEMON=$end
+		source_up
+		arrive
+		if [ "$CASE" = latency ]; then
+			go
+			answer_ok 120
+			daemon_ok 120
+		else
+			daemon_ok 150
+			go
+			answer_ok 120
+		fi
+		source_over
+		printf 'name=wire case=%s criu=%s ends=%s drain_s=%s restore_s=%s %s\n' "$CASE" "$VER" "$end" \
+			"$DRAIN_S" "$RESTORE_S" "$ANSWER"
+	done
+done

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A regular file as a page source: read through the ring where its bytes are on a disk, mapped where
+ * they are in the page cache already. The mapping is for UFFDIO_COPY only. Nothing here touches it,
+ * so a file that shrinks is an EFAULT of that ioctl and never a SIGBUS.
+ */
+#include "iouring/source.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "iouring/ring.h"
+
+/*
+ * One access maps the present pages of a whole window (the kernel's fault-around), so windows are
+ * what the mapping's page tables are counted in. After WINDOWS_MAX of them, 16 MiB, it is made anew:
+ * that takes 50 us, or 450 us where each page is mapped by itself (tmpfs).
+ */
+enum { WINDOW_SHIFT = 16, WINDOWS_MAX = 256 };
+/* Pages asked about in one mincore(), and beyond what was asked for. */
+enum { VEC_PAGES = 128, AHEAD_PAGES = 64 };
+
+struct lz_file {
+	struct lz_source source;
+	int fd;
+	uint64_t size;
+	uint64_t page;   /* bytes */
+	uint64_t behind; /* where the first page behind the file is, mapped as well */
+	uint8_t *map;    /* NULL: this file cannot be mapped */
+	bool truthful;   /* mincore() answers for this file */
+	uint64_t last_window;
+	uint64_t nr_windows; /* given out since the mapping was made */
+	/* [known_start, known_end) was resident at known_tick; the last question ended here. */
+	uint64_t known_start, known_end;
+	int64_t known_tick;
+	uint64_t asked_end;
+};
+
+static int lz_file_begin(struct lz_source *s, struct lz_ring *ring, struct lz_source_read *r);
+static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, size_t len);
+static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len);
+static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len);
+static void lz_file_close(struct lz_source *s);
+static int64_t lz_file_tick(void);
+static uint64_t lz_file_resident_until(const struct lz_file *f, uint64_t from, uint64_t to);
+static void lz_file_map(struct lz_file *f);
+static void lz_file_unmap(struct lz_file *f);
+static bool lz_file_holds(const struct lz_file *f, uint64_t offset, size_t len);
+
+static const struct lz_source_ops lz_file_ops = {
+	.begin = lz_file_begin,
+	.read_now = lz_file_read_now,
+	.resident = lz_file_resident,
+	.at = lz_file_at,
+	.close = lz_file_close,
+};
+
+int lz_file_open(struct lz_source **out, int fd, uint64_t size)
+{
+	struct lz_file *f;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || size > INT64_MAX)
+		return -EINVAL;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->source.ops = &lz_file_ops;
+	f->fd = fd;
+	f->size = size;
+	f->page = (uint64_t)sysconf(_SC_PAGESIZE);
+	f->behind = (size + f->page - 1) & ~(f->page - 1);
+	lz_file_map(f);
+	*out = &f->source;
+	return 0;
+}
+
+static int lz_file_begin(struct lz_source *s, struct lz_ring *ring, struct lz_source_read *r)
+{
+	const struct lz_file *f = (const struct lz_file *)s;
+	struct lz_tag tag = { .kind = LZ_TAG_READ, .id = r->request, .generation = r->generation };
+	uint64_t from = r->offset + r->have;
+
+	if (from > INT64_MAX) /* io_uring would take -1 for the descriptor's own position */
+		return -EINVAL;
+	return lz_ring_read(ring, f->fd, r->to + r->have, r->len - r->have, from, r->buffer, tag);
+}
+
+static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, size_t len)
+{
+	const struct lz_file *f = (const struct lz_file *)s;
+	struct iovec io = { .iov_base = to, .iov_len = len };
+
+	return preadv2(f->fd, &io, 1, (off_t)offset, RWF_NOWAIT) == (ssize_t)len;
+}
+
+/*
+ * Asking costs a tenth of copying 64 KiB and nearly as much as copying a page, so who goes on where
+ * the last answer ended is told of what lies ahead as well, and that is believed for the rest of the
+ * clock's tick (a few milliseconds). What is evicted within it makes one copy wait.
+ */
+static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len)
+{
+	struct lz_file *f = (struct lz_file *)s;
+	uint64_t end = offset + len, to = end;
+	int64_t tick;
+
+	if (!f->truthful || !lz_file_holds(f, offset, len))
+		return false;
+	tick = lz_file_tick();
+	if (tick != f->known_tick || offset < f->known_start || end > f->known_end) {
+		if (offset == f->asked_end)
+			to += AHEAD_PAGES * f->page;
+		f->known_start = offset;
+		f->known_end = lz_file_resident_until(f, offset, to < f->size ? to : f->size);
+		f->known_tick = tick;
+	}
+	f->asked_end = end <= f->known_end ? end : UINT64_MAX;
+	return end <= f->known_end;
+}
+
+static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len)
+{
+	struct lz_file *f = (struct lz_file *)s;
+	uint64_t first = offset >> WINDOW_SHIFT, last = (offset + len - 1) >> WINDOW_SHIFT;
+	uint64_t windows = last - first + (first != f->last_window);
+
+	if (!len || !lz_file_holds(f, offset, len))
+		return NULL;
+	if (f->nr_windows && f->nr_windows + windows > WINDOWS_MAX) {
+		lz_file_unmap(f);
+		lz_file_map(f);
+		windows = last - first + 1;
+		if (!f->map)
+			return NULL;
+	}
+	f->nr_windows += windows;
+	f->last_window = last;
+	return f->map + offset;
+}
+
+static void lz_file_close(struct lz_source *s)
+{
+	struct lz_file *f = (struct lz_file *)s;
+
+	lz_file_unmap(f);
+	free(f);
+}
+
+static int64_t lz_file_tick(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+/*
+ * Where the resident bytes from @from on end; looks no further than the page before @to. Not by
+ * cachestat(), which is quicker: it counts pages whose read is under way, and a copy of those waits
+ * for the disk.
+ */
+static uint64_t lz_file_resident_until(const struct lz_file *f, uint64_t from, uint64_t to)
+{
+	uint64_t end = from & ~(f->page - 1);
+	unsigned char vec[VEC_PAGES];
+	struct stat st;
+	bool whole = true;
+
+	while (whole && end < to) {
+		uint64_t len = to - end < VEC_PAGES * f->page ? to - end : VEC_PAGES * f->page;
+		uint64_t pages = (len + f->page - 1) / f->page, n = 0;
+
+		if (mincore(f->map + end, len, vec) < 0)
+			return from;
+		while (n < pages && vec[n] & 1)
+			n++;
+		whole = n == pages;
+		end += n * f->page;
+	}
+	/* The page that the file ends in by now is resident, and zero from there on. */
+	if (fstat(f->fd, &st) < 0)
+		return from;
+	return (uint64_t)st.st_size < end ? (uint64_t)st.st_size : end;
+}
+
+/*
+ * mincore() tells the truth to who owns the file, could write to it or has CAP_FOWNER; to all
+ * others everything is resident. So a page is mapped in which there is no file: who is told that
+ * it is resident is told nothing.
+ */
+static void lz_file_map(struct lz_file *f)
+{
+	unsigned char vec;
+	void *map;
+
+	f->truthful = false;
+	f->nr_windows = 0;
+	f->last_window = UINT64_MAX;
+	map = mmap(NULL, f->behind + f->page, PROT_READ, MAP_SHARED, f->fd, 0);
+	if (map == MAP_FAILED)
+		return;
+	f->map = map;
+	f->truthful = mincore(f->map + f->behind, f->page, &vec) == 0 && !(vec & 1);
+}
+
+static void lz_file_unmap(struct lz_file *f)
+{
+	if (f->map)
+		munmap(f->map, f->behind + f->page);
+	f->map = NULL;
+}
+
+static bool lz_file_holds(const struct lz_file *f, uint64_t offset, size_t len)
+{
+	return f->map && offset <= f->size && len <= f->size - offset;
+}

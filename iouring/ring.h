@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ring: set-up with what this kernel has, one enter that submits and waits, completions drained
+ * into an array. With DEFER_TASKRUN (6.1) a read of a userfaultfd is carried out only inside calls
+ * of this file that enter the kernel, and from that moment on lz_ring_has_work() is true: who asks
+ * it before an ioctl knows that no layout event was consumed behind the engine's back. Where the
+ * ring lacks that, or the kernel cannot read a userfaultfd through it, lz_ring.reads_uffd is false
+ * and the loop polls and reads.
+ */
+#ifndef LZ_RING_H
+#define LZ_RING_H
+
+#include <liburing.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "iouring/tag.h"
+
+struct lz_ring {
+	struct io_uring uring;
+	bool deferred;   /* DEFER_TASKRUN is on */
+	bool reads_uffd; /* deferred, and the caller's probe has not taken it back */
+	bool buffers;    /* a fixed buffer table is registered */
+};
+
+struct lz_completion {
+	struct lz_tag tag;
+	int32_t res;
+};
+
+/*
+ * @entries: the submission queue; completions have four times the room. Only the calling thread may
+ * use the ring afterwards. -EPERM where a sysctl or seccomp forbids io_uring, -EOPNOTSUPP where it
+ * is too old (before 5.11, or without READ, POLL_ADD or ASYNC_CANCEL), else -errno.
+ */
+int lz_ring_open(struct lz_ring *r, unsigned entries);
+void lz_ring_close(struct lz_ring *r);
+/* From now on @eventfd is written to whenever there is a completion, or deferred work, to reap. */
+int lz_ring_notify(struct lz_ring *r, int eventfd);
+/*
+ * Registers @nr buffers of @len bytes each, one behind the other from @base; failure is not fatal:
+ * reads then go without (memlock limits), and .buffers stays false.
+ */
+int lz_ring_register(struct lz_ring *r, void *base, size_t len, unsigned nr);
+
+/*
+ * Preparing: nothing reaches the kernel before wait() or submit(). A full queue is submitted; -EBUSY
+ * if it is full still, until something is reaped. What can be read at once is read at the submit.
+ * @buffer: number of the registered buffer that @to lies in, or -1. Reads of more than 1 GiB come
+ * back short. A cancel completes twice: what it cancelled with -ECANCELED (or as if nothing had
+ * been), and itself with LZ_TAG_NONE.
+ */
+int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offset, int buffer,
+		 struct lz_tag tag);
+int lz_ring_poll(struct lz_ring *r, int fd, struct lz_tag tag);     /* readable, once */
+int lz_ring_poll_out(struct lz_ring *r, int fd, struct lz_tag tag); /* writable, once */
+int lz_ring_cancel(struct lz_ring *r, struct lz_tag tag);
+
+int lz_ring_submit(struct lz_ring *r);
+/*
+ * Submits, and waits for a completion until @timeout_ns have passed (negative: no end, 0: not at
+ * all). 0 also after a timeout or a signal: the caller's clock says which.
+ */
+int lz_ring_wait(struct lz_ring *r, int64_t timeout_ns);
+/* True if reap() should be called; touches no kernel. */
+bool lz_ring_has_work(const struct lz_ring *r);
+/*
+ * Moves up to @max completions out, oldest first, running what the kernel deferred if there is
+ * such; returns their number. It may be 0 after has_work(): a poll that woke for nothing.
+ */
+unsigned lz_ring_reap(struct lz_ring *r, struct lz_completion *out, unsigned max);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A page source: something that has the bytes of pages at offsets. The narrow interface behind
+ * which image files, a page server or another process's memory are one thing to the loop.
+ *
+ * A read is begun into a buffer and ends exactly once: with all of its bytes, with fewer (the source
+ * ends there) or with -errno. Short reads in between are the source's own business:
+ * lz_source_completed() is told of every completion and says whether that was the end.
+ */
+#ifndef LZ_SOURCE_H
+#define LZ_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct lz_ring;
+struct lz_source;
+
+/* A read in flight, kept by the loop for the source: one a request. @have and @retries begin at 0. */
+struct lz_source_read {
+	struct lz_source *source;
+	uint64_t offset;
+	uint8_t *to;
+	size_t len, have;
+	int buffer; /* registered buffer number or -1 */
+	uint32_t request;
+	uint16_t generation;
+	uint16_t retries; /* in a row that brought nothing */
+	bool urgent;      /* a thread waits for it */
+};
+
+struct lz_source_ops {
+	/*
+	 * Starts @r, or goes on with it at r->have. 0 or -errno; then nothing is in flight. It ends by a
+	 * completion of LZ_TAG_READ, or as the source's own header says.
+	 */
+	int (*begin)(struct lz_source *s, struct lz_ring *ring, struct lz_source_read *r);
+	/*
+	 * Reads [offset, offset + len) into @to if that can be done without waiting for a disk; false,
+	 * with @to undefined, otherwise. The cheapest way for a page or two.
+	 */
+	bool (*read_now)(struct lz_source *s, uint64_t offset, void *to, size_t len);
+	/*
+	 * True if [offset, offset + len) can be had from memory, without waiting for a disk: now or
+	 * some milliseconds ago.
+	 */
+	bool (*resident)(struct lz_source *s, uint64_t offset, size_t len);
+	/*
+	 * Where these bytes are mapped, whether resident or not; NULL where the source has no such
+	 * place. For the kernel to copy from (it answers EFAULT where the bytes are gone), never to
+	 * be touched. Valid until the next call on this source: ask anew for every placement.
+	 */
+	const void *(*at)(struct lz_source *s, uint64_t offset, size_t len);
+	void (*close)(struct lz_source *s);
+};
+
+struct lz_source {
+	const struct lz_source_ops *ops;
+};
+
+/*
+ * A completion with @res came for @r. Returns true when the read has ended, with *result set; false
+ * when it goes on (short or interrupted, asked again).
+ */
+bool lz_source_completed(struct lz_source_read *r, struct lz_ring *ring, int32_t res,
+			 int64_t *result);
+
+/*
+ * Image files and raw memory files: regular files, else -EINVAL. @fd stays the caller's and must
+ * outlive the source. From @size on nothing is resident or mapped.
+ */
+int lz_file_open(struct lz_source **out, int fd, uint64_t size);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One task's memory: puts plan, segments and open files together and lets go of them together. It
+ * reads no image and no page: files.c and the embedder tell it what to hold.
+ */
+#include "pagemap/memory.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { REMOTE_PAGE_SHIFT = 12 };
+
+/* What is no regular file and no disk has no size to ask for: its reads say where it ends. */
+static int size_of(int fd, const struct stat *st, uint64_t *size)
+{
+	off_t end;
+
+	if (S_ISREG(st->st_mode)) {
+		*size = (uint64_t)st->st_size;
+		return 0;
+	}
+	if (!S_ISBLK(st->st_mode)) {
+		*size = INT64_MAX;
+		return 0;
+	}
+	end = lseek(fd, 0, SEEK_END);
+	if (end < 0)
+		return -errno;
+	*size = (uint64_t)end;
+	return 0;
+}
+
+int lz_memory_new(struct lz_memory **out)
+{
+	struct lz_memory *m = calloc(1, sizeof(*m));
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	m->refs = 1;
+	err = lz_plan_new(&m->plan);
+	if (err) {
+		free(m);
+		return err;
+	}
+	*out = m;
+	return 0;
+}
+
+/* Takes @new but for its name, which is copied. */
+static int append(struct lz_memory *m, const struct lz_memory_source *new, const char *name)
+{
+	struct lz_memory_source *source;
+	char *copy;
+
+	if (m->nr_sources > INT32_MAX - 1)
+		return -ENOSPC;
+	source = reallocarray(m->source, m->nr_sources + 1, sizeof(*source));
+	if (!source)
+		return -ENOMEM;
+	m->source = source;
+	copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	m->source[m->nr_sources] = *new;
+	m->source[m->nr_sources].name = copy;
+	return (int)m->nr_sources++;
+}
+
+int lz_memory_add_source(struct lz_memory *m, int fd, const char *name)
+{
+	struct lz_memory_source source = { .fd = fd };
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	err = size_of(fd, &st, &source.size);
+	if (err)
+		return err;
+	source.dev = st.st_dev;
+	source.ino = st.st_ino;
+	return append(m, &source, name);
+}
+
+int lz_memory_add_remote(struct lz_memory *m, uint32_t pid, const char *name)
+{
+	struct lz_memory_source source = {
+		.fd = -1,
+		.size = INT64_MAX,
+		.remote = true,
+		.pid = pid,
+	};
+	int index;
+
+	if (lz_plan_remote(m->plan) != UINT32_MAX)
+		return -EEXIST;
+	index = append(m, &source, name);
+	if (index >= 0)
+		lz_plan_set_remote(m->plan, (uint32_t)index);
+	return index;
+}
+
+size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len,
+			struct lz_memory_range *out, size_t max)
+{
+	uint64_t page = offset >> REMOTE_PAGE_SHIFT, left = len >> REMOTE_PAGE_SHIFT;
+	const struct lz_run *run = NULL;
+	size_t nr = 0;
+
+	/* Runs never touch: where addresses go on, so do these offsets, and the plan has joined them. */
+	for (; left && nr < max; nr++) {
+		uint64_t have;
+
+		run = lz_plan_run_near(m->plan, run, page);
+		assert(m->source[run->source].remote && run->page_shift == REMOTE_PAGE_SHIFT &&
+		       run->offset == run->first << REMOTE_PAGE_SHIFT);
+		have = run->first + lz_plan_run_pages(m->plan, run) - page;
+		have = have < left ? have : left;
+		out[nr].start = lz_plan_identity(run, page);
+		out[nr].nr_pages = have;
+		page += have;
+		left -= have;
+	}
+	return nr;
+}
+
+int lz_memory_add_seg(struct lz_memory *m, const struct lz_seg *seg)
+{
+	struct lz_seg *all;
+	size_t at = m->nr_segs;
+	uint64_t mask;
+
+	if (seg->page_shift < 12 || seg->page_shift > 62 || seg->start >= seg->end ||
+	    seg->identity != seg->start || seg->reserved)
+		return -EINVAL;
+	mask = (UINT64_C(1) << seg->page_shift) - 1;
+	if ((seg->start | seg->end) & mask)
+		return -EINVAL;
+	while (at && m->seg[at - 1].start >= seg->end)
+		at--;
+	if (at && m->seg[at - 1].end > seg->start)
+		return -EINVAL;
+
+	all = reallocarray(m->seg, m->nr_segs + 1, sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	memmove(all + at + 1, all + at, (m->nr_segs - at) * sizeof(*all));
+	all[at] = *seg;
+	m->seg = all;
+	m->nr_segs++;
+	return 0;
+}
+
+/* The count is atomic because engines on different threads may share a memory. */
+struct lz_memory *lz_memory_get(struct lz_memory *m)
+{
+	__atomic_add_fetch(&m->refs, 1, __ATOMIC_RELAXED);
+	return m;
+}
+
+void lz_memory_put(struct lz_memory *m)
+{
+	if (!m || __atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	for (size_t i = 0; i < m->nr_sources; i++) {
+		if (!m->source[i].remote)
+			close(m->source[i].fd);
+		free(m->source[i].name);
+	}
+	free(m->source);
+	free(m->seg);
+	lz_plan_put(m->plan);
+	free(m);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory of one task: a plan, the segments it starts with, and the open files its bytes are
+ * in. Immutable once made, counted. Built by load.c from CRIU images, or piece by piece by an
+ * embedder. Owns its descriptors. One of its sources may be a page server on another host: what it
+ * has is known here by number only, never by descriptor.
+ */
+#ifndef LZ_MEMORY_H
+#define LZ_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pagemap/plan.h"
+#include "pagemap/range.h"
+
+struct lz_memory_source {
+	int fd;        /* owned; -1 if remote */
+	uint64_t size; /* bytes, as seen at open; INT64_MAX for what is no file or disk */
+	uint64_t dev, ino;
+	char *name;   /* for messages: path below the images directory */
+	bool remote;  /* a page server has its bytes */
+	uint32_t pid; /* of the task there; remote only */
+};
+
+/* Whole pages of 4 KiB of a task's address space, from @start on. */
+struct lz_memory_range {
+	uint64_t start, nr_pages;
+};
+
+struct lz_memory {
+	unsigned refs;
+	struct lz_plan *plan;
+	struct lz_seg *seg; /* by start, disjoint: identity equals position here */
+	size_t nr_segs;
+	struct lz_memory_source *source;
+	size_t nr_sources;
+};
+
+int lz_memory_new(struct lz_memory **out);
+/* Takes @fd on success. Returns the source's index or -errno. @name is copied. */
+int lz_memory_add_source(struct lz_memory *m, int fd, const char *name);
+/*
+ * The page server's part in it, as a source: its index, or -EEXIST if there is one. Its pages are of
+ * 4 KiB, and the offset of a page in it is the page's number in the plan << 12: so what the plan has
+ * one behind the other is one behind the other there too, whatever holes lie between. The plan is
+ * told of it. @name is copied.
+ */
+int lz_memory_add_remote(struct lz_memory *m, uint32_t pid, const char *name);
+/*
+ * The addresses of the pages at [offset, offset + len) of the remote source, all of them in it:
+ * ascending ranges, none of which begins where the last ends. Stops after @max of them; len >> 12
+ * are always enough. Returns how many. O(log n)
+ */
+size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len,
+			struct lz_memory_range *out, size_t max);
+/*
+ * A stretch of address space that is to be served: what no piece covers in it is zero. In any order;
+ * -EINVAL if it is empty, unaligned, overlaps another, or its identity is not its start.
+ */
+int lz_memory_add_seg(struct lz_memory *m, const struct lz_seg *seg);
+struct lz_memory *lz_memory_get(struct lz_memory *m);
+void lz_memory_put(struct lz_memory *m); /* closes the sources with the last one; NULL is fine */
+
+#endif

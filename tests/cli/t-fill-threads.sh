@@ -1,0 +1,14 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# 512 MiB and 8 threads, each of which reads all of it in a random order of its own while it arrives: the same page is
+# wanted by several at once.
+. "$(dirname "$0")/lib.sh"
+
+work fill 512 8
+dump
+daemon
+restore
+go
+answer_ok 120
+daemon_ok 60
+report "$ANSWER"

@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# SIGTERM in the middle of the fill: everything that is owed is filled, and the daemon ends with 0. Twice: what is owed
+# is poisoned, never zero, and it ends with 3. Before any restore has come: it ends at once.
+. "$(dirname "$0")/lib.sh"
+[ "$DAEMON" = lazyd ] || skip "CRIU's own daemon dies of SIGTERM, and the process reads zeros"
+
+signals_seen() { [ "$(grep -c event=signal "$DIR/work/daemon.log")" = "$1" ]; }
+
+# stopped_midway: restores, and stops the worker while there is something left to do.
+stopped_midway() {
+	rm -rf "$DIR/images"
+	mkdir "$DIR/images"
+	work bus 256
+	dump
+	daemon
+	restore
+	WORKER=$(children "$DAEMON_PID" | head -n 1)
+	kill -STOP "$WORKER" || fail "the fill was over before its worker could be stopped"
+}
+
+stopped_midway
+kill -TERM "$DAEMON_PID"
+within 20 signals_seen 1 || fail "the daemon has not seen the signal"
+kill -CONT "$WORKER"
+go
+answer_ok 60
+[ "$(value lost)" = 0 ] || fail "pages were lost: $ANSWER"
+daemon_ok 60
+report "mode=once $ANSWER"
+
+stopped_midway
+kill -TERM "$DAEMON_PID"
+within 20 signals_seen 1 || fail "the daemon has not seen the signal"
+kill -INT "$DAEMON_PID"
+within 20 signals_seen 2 || fail "the daemon has not seen the second signal"
+kill -CONT "$WORKER"
+daemon_failed 60
+[ "$DAEMON_RC" = 3 ] || fail "the daemon ended with $DAEMON_RC, not 3"
+go
+answer_ok 60
+[ "$(value lost)" -gt 0 ] || fail "it gave up and nothing was lost: $ANSWER"
+report "mode=twice lost=$(value lost) pages=$(value pages)"
+
+rm -rf "$DIR/images"
+mkdir "$DIR/images"
+work fill 16 1
+dump
+daemon
+kill -TERM "$DAEMON_PID"
+daemon_ok 20
+report "mode=before"

@@ -1,0 +1,191 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The command without a restore: check, inspect, demo, help, and what is refused, each with its exit status, one sentence
+# where it fails, and JSON that is JSON. What check says of CRIU and runc is asked with the fetched ones and with programs
+# that lie about being one.
+set -u
+export LC_ALL=C
+build=$(cd "${top_builddir:-.}" && pwd)
+LAZYD=${LAZYD:-$build/lazyd}
+DIR=$(mktemp -d "${TMPDIR:-/tmp}/lazyd-tool.XXXXXX") || exit 1
+trap 'rm -rf -- "$DIR"' EXIT
+failed=0
+
+fail() {
+	printf 'FAIL: %s\n' "$*"
+	sed 's/^/    /' "$DIR/out" "$DIR/err" 2>/dev/null
+	failed=1
+}
+
+# ends STATUS COMMAND...: it must end with that; out and err hold what it printed.
+ends() {
+	local want=$1 got
+	shift
+	timeout 60 "$@" </dev/null >"$DIR/out" 2>"$DIR/err"
+	got=$?
+	[ $got = "$want" ] || fail "status $got, not $want: $*"
+}
+
+# sentence TEXT: err is one line and says TEXT.
+sentence() {
+	[ "$(wc -l <"$DIR/err")" = 1 ] || fail "not one line"
+	grep -qF -- "$1" "$DIR/err" || fail "does not say: $1"
+}
+
+json() { /usr/bin/python3 -m json.tool <"$DIR/out" >/dev/null || fail "no JSON"; }
+
+ends 0 "$LAZYD" --help
+[ "$(wc -l <"$DIR/out")" -le 24 ] || fail "the help does not fit a screen"
+ends 0 "$LAZYD" --version
+ends 2 "$LAZYD" frobnicate
+sentence frobnicate
+ends 2 "$LAZYD" fill --on-lost=pray
+sentence pray
+ends 2 "$LAZYD" fill --status-fd 77
+sentence 77
+ends 2 "$LAZYD" fill --no-such-option
+ends 1 "$LAZYD" fill -D "$DIR/nowhere"
+sentence nowhere
+mkdir "$DIR/empty"
+ends 1 "$LAZYD" -v fill -D "$DIR/empty"
+sentence inventory.img
+ends 1 "$LAZYD" inspect -D "$DIR/empty"
+
+ends 0 "$LAZYD" check
+ends 0 "$LAZYD" check --json
+json
+
+# ---- check --criu ----
+
+here=$(cd "$(dirname "$0")" && pwd)
+fake=$DIR/fake
+mkdir -p "$fake/both" "$fake/alone"
+
+# says TEXT...: out has each of them.
+says() {
+	local text
+	for text; do
+		grep -qF -- "$text" "$DIR/out" || fail "does not say: $text"
+	done
+}
+
+# program FILE: what it does for "--version", "check", "check uffd-noncoop", "features" or "COMMAND help" is read.
+program() {
+	{
+		echo '#!/bin/sh'
+		echo 'case "$1 $3 $2" in *-noncoop*) what="check uffd" ;; *--help*) what="$1 help" ;; *) what=$1 ;; esac'
+		cat
+	} >"$1"
+	chmod 755 "$1"
+}
+
+good_criu='case $what in --version) echo "Version: 4.1.1" ;; check) echo Looks good. ;; esac'
+good_runc='case $what in --version) echo "runc version 1.1.5+ds1" ;; *help) echo "--lazy-pages --status-fd" ;;
+features) exit 1 ;; esac'
+program "$fake/both/criu" <<<"$good_criu"
+program "$fake/both/runc" <<<"$good_runc"
+cp "$fake/both/criu" "$fake/alone/criu"
+
+# looks STATUS OPTION...: check --criu with the good programs in PATH.
+looks() {
+	local want=$1
+	shift
+	ends "$want" env PATH="$fake/both:/usr/bin:/bin" "$LAZYD" check "$@"
+}
+
+looks 0 --criu
+says "criu can do" "runc can do" "ok       version: 4.1.1" "24 bytes" "ok       version: 1.1.5+ds1" \
+	"its criu: $fake/both/criu"
+looks 0 --criu --json
+json
+looks 2 --criu-path
+looks 1 --criu-path "$DIR/nowhere"
+says "No such file" "criu CANNOT do" "runc can do"
+looks 1 --criu-path "$DIR"
+says "Permission denied"
+looks 1 --runc-path "$DIR/nowhere"
+says "criu can do" "runc CANNOT do"
+ends 0 env PATH="$fake/alone" "$LAZYD" check --criu
+says "criu can do" "absent   program"
+ends 1 env PATH="$DIR/nowhere::." "$LAZYD" check --criu
+says "there is none in PATH"
+ends 1 env PATH="$DIR/nowhere" "$LAZYD" check --criu-path "$fake/alone/criu" --runc-path "$fake/both/runc"
+says "criu can do" "runc CANNOT do" "and there is none"
+looks 0 --criu-path "$fake/alone/criu"
+says "limited  its criu: $fake/both/criu"
+
+# odd WORDS STATUS: a criu that does what is read, and what is then said of it.
+odd() {
+	program "$fake/odd"
+	looks "$2" --criu-path "$fake/odd"
+	says "$1"
+	if LC_ALL=C grep -q '[^[:print:][:space:]]' "$DIR/out"; then fail "its bytes are printed as they are"; fi
+	looks "$2" --criu-path "$fake/odd" --json
+	json
+}
+
+odd 'it says: ?[31mhello? world' 1 <<<'printf "\033[31mhello\377 world\n\n"'
+odd "it says nothing" 1 </dev/null
+odd "it says: Version: many" 1 <<<'echo "Version: many"'
+printf '\177ELF' >"$fake/odd"
+looks 1 --criu-path "$fake/odd"
+says "it says: Exec format error"
+odd "it died of signal 11" 1 <<<'kill -SEGV $$'
+odd "more than 1 MiB" 1 <<<'exec yes'
+odd "it has no lazy pages yet" 1 <<<'echo "Version: 3.4"'
+odd "tested with CRIU 4.1 and 4.2" 0 <<<'echo "GitID: v9.10"; echo "Version: 9.10"'
+odd "32 bytes" 0 <<<'echo "Version: 4.2"'
+odd "the vDSO of Linux 6.13" 1 <<<'[ $what = --version ] && echo "Version: 3.17.1" && exit
+echo "Error (criu/vdso.c:381): vdso: Unexpected rt vDSO area bounds"; exit 1'
+odd "userfaultfd with events" 1 <<<'[ "$what" != "check uffd" ] && echo "Version: 4.1" && exit
+echo "Warn (x): odd"; echo "Error (criu/cr-check.c:1): UFFD is not supported" >&2; exit 1'
+odd "it says: Error (criu/a.c:1): real" 1 <<<'[ $what = --version ] && echo "Version: 4.1" && exit
+echo first; echo "Error (criu/util.c:642): exited, status=1"; echo "Error (criu/a.c:1): real"; echo last; exit 1'
+# Who goes on behind its back does not keep it waiting.
+odd "criu can do" 0 <<<'sleep 1000 & echo "Version: 4.1"'
+
+# A criu that hangs is ended, and so is what it has started: nobody holds the fifo any more.
+mkfifo "$fake/alive"
+timeout 50 cat "$fake/alive" &
+program "$fake/odd" <<<"exec 7>'$fake/alive'; trap '' TERM HUP; sleep 1000; sleep 1000"
+looks 1 --criu-path "$fake/odd"
+says "it was not over after 10 s"
+wait $! || fail "what a program has started goes on when that is ended"
+
+program "$fake/odd" <<<'case $what in --version) echo "runc version 1.0" ;; esac'
+looks 1 --runc-path "$fake/odd"
+says "its help does not know the option" "runc CANNOT do"
+program "$fake/odd" <<'END'
+case $what in --version) echo "runc version 1.2.0" ;; *help) echo "--lazy-pages --status-fd" ;;
+features) echo '{"annotations": {"org.opencontainers.runc.checkpoint.enabled": "false"}}' ;; esac
+END
+looks 1 --runc-path "$fake/odd"
+says "no       built with checkpoints"
+
+for ver in 4.1 4.2; do
+	criu=$("$here/get-criu" "$ver") || { echo "no criu $ver to be had, so it is not looked at"; continue; }
+	status=0 word="ok       criu check --feature uffd-noncoop"
+	[ "$(id -u)" = 0 ] || status=1 word="run lazyd check --criu as root"
+	looks $status --criu-path "$criu"
+	says "version: $ver" "$([ $ver = 4.1 ] && echo 24 || echo 32) bytes" "$word"
+	json_out=$(PATH="${criu%/*}:$PATH" "$LAZYD" check --criu --json)
+	[[ $json_out == *"\"can_criu\": $([ $status = 0 ] && echo true || echo false)"* ]] || fail "can_criu: $json_out"
+done
+
+# ---- demo, inspect ----
+
+ends 0 "$LAZYD" demo --size 32 --json --keep "$DIR/images"
+json
+ends 0 "$LAZYD" inspect -D "$DIR/images"
+ends 0 "$LAZYD" inspect -D "$DIR/images" --json
+json
+pages=$(echo "$DIR"/images/pages-*.img)
+truncate -s 1000000 "$pages"
+ends 1 "$LAZYD" inspect -D "$DIR/images"
+grep -q problem "$DIR/out" || fail "a pages file that was cut short is no problem"
+printf 'garbage!' >"$DIR/images/pstree.img"
+ends 1 "$LAZYD" fill -D "$DIR/images"
+sentence pstree.img
+
+[ $failed = 0 ] && echo ok
+exit $failed

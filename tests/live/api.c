@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* Cases of the engine's calls themselves: stopping, embedding, refusing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tests/live/live.h"
+
+enum { PAGES = 2048 };
+
+static void touch_all(struct live *l)
+{
+	live_expect_image(l, 0, l->nr_pages);
+}
+
+static void touch_when_told(struct live *l)
+{
+	live_hear(l);
+	touch_all(l);
+}
+
+/* ---- stop ---- */
+
+static void *stop(void *arg)
+{
+	struct live *l = arg;
+
+	lazyd_stop(l->l);
+	return NULL;
+}
+
+/* A turn without end comes back, whether it is stopped before or while it waits. */
+static void serve_stopped(struct live *l)
+{
+	pthread_t thread;
+
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	lazyd_stop(l->l);
+	LIVE_CHECK(l, lazyd_turn(l->l, -1) == 1);
+	LIVE_CHECK(l, pthread_create(&thread, NULL, stop, l) == 0);
+	LIVE_CHECK(l, lazyd_turn(l->l, -1) == 1);
+	LIVE_CHECK(l, pthread_join(thread, NULL) == 0);
+	live_say(l);
+	live_start(l);
+	live_fill(l);
+	live_end(l, 0);
+}
+
+/* ---- a loop of one's own ---- */
+
+/* The task has touched half before the start, and the rest while the sweep runs. */
+static void touch_halves(struct live *l)
+{
+	live_expect_image(l, 0, l->nr_pages / 2);
+	live_say(l);
+	touch_all(l);
+}
+
+static void serve_polled(struct live *l)
+{
+	struct pollfd p[] = { { .events = POLLIN }, { .events = POLLIN } };
+
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	p[0].fd = lazyd_fd(l->l);
+	p[1].fd = l->sock;
+	while (!p[1].revents) {
+		LIVE_CHECK(l, lazyd_turn(l->l, 0) == 1);
+		LIVE_CHECK(l, poll(p, 2, -1) > 0);
+	}
+	live_start(l);
+	while (lazyd_turn(l->l, 0) == 1)
+		LIVE_CHECK(l, poll(p, 1, -1) == 1);
+	live_fill(l);
+	live_end(l, 0);
+}
+
+/* ---- refusals ---- */
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* What is refused is untouched, and the engine serves on. */
+static void serve_refusing(struct live *l)
+{
+	int uffd, pidfd, flags;
+
+	live_begin(l, NULL);
+	live_task(l);
+	uffd = live_take(l);
+	pidfd = (int)syscall(SYS_pidfd_open, l->task, 0);
+	LIVE_CHECK(l, lazyd_attach(l->l, 1, uffd, pidfd) == -EINVAL && *lazyd_error(l->l));
+	LIVE_CHECK(l, lazyd_attach(l->l, -1, uffd, pidfd) == -EINVAL);
+	LIVE_CHECK(l, lazyd_attach(l->l, 0, -1, pidfd) == -EBADF);
+	flags = fcntl(uffd, F_GETFL);
+	LIVE_CHECK(l, fcntl(uffd, F_SETFL, flags & ~O_NONBLOCK) == 0);
+	LIVE_CHECK(l, lazyd_attach(l->l, 0, uffd, pidfd) == -EINVAL);
+	LIVE_CHECK(l, fcntl(uffd, F_SETFL, flags) == 0);
+	LIVE_CHECK(l, is_open(uffd) && is_open(pidfd));
+	LIVE_CHECK(l, lazyd_attach(l->l, 0, uffd, pidfd) == 0);
+	LIVE_CHECK(l, lazyd_attach(l->l, 0, uffd, pidfd) == -EEXIST);
+	LIVE_CHECK(l, is_open(uffd) && is_open(pidfd));
+	live_start(l);
+	live_fill(l);
+	LIVE_CHECK(l, !is_open(uffd) && !is_open(pidfd));
+	live_end(l, 0);
+}
+
+/* Nothing to serve: that is done at once, started or given up. */
+static void serve_nothing(struct live *l)
+{
+	live_begin(l, NULL);
+	LIVE_CHECK(l, lazyd_turn(l->l, 0) == 1);
+	LIVE_CHECK(l, lazyd_resume(l->l) == 0);
+	live_start(l);
+	live_fill(l);
+	LIVE_CHECK(l, lazyd_abandon(l->l) == 0);
+	lazyd_free(l->l);
+	lazyd_memory_put(l->memory);
+}
+
+const struct live_case live_cases_api[] = {
+	{ "stop", PAGES, 0, touch_when_told, serve_stopped },
+	{ "polled", PAGES, 0, touch_halves, serve_polled },
+	{ "refusals", PAGES, 0, touch_all, serve_refusing },
+	{ "nothing", PAGES, 0, touch_all, serve_nothing },
+	{ NULL, 0, 0, NULL, NULL },
+};

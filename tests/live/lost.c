@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* Cases in which bytes cannot be had: no page of them is ever zero, and nobody waits for ever. */
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/live/live.h"
+
+enum { PAGES = 2048, TOUCHED = 3, WAITERS = 4 };
+
+static uint64_t nr_lost(const struct live *l)
+{
+	uint64_t n = 0;
+
+	for (uint64_t page = 0; page < l->nr_pages; page++)
+		n += live_is_lost(l, page);
+	return n;
+}
+
+/* ---- a truncated file ---- */
+
+void live_expect_left(struct live *l)
+{
+	for (uint64_t n = 0; n < l->nr_pages; n++) {
+		/* Not in order: the lost ones are to be asked for among the others. */
+		uint64_t page = n * 5 % l->nr_pages;
+
+		LIVE_CHECK(l, live_can_read(l, page) == !live_is_lost(l, page));
+		if (!live_is_lost(l, page))
+			live_expect(l, page, live_code(page));
+	}
+}
+
+static void look_when_told(struct live *l)
+{
+	live_hear(l);
+	live_expect_left(l);
+}
+
+static void check_lost(struct live *l)
+{
+	LIVE_CHECK(l, nr_lost(l) > 0);
+	LIVE_CHECK(l, l->stats.pages_lost == nr_lost(l));
+	LIVE_CHECK(l, l->stats.pages_gone == 0);
+}
+
+static void serve_faults(struct live *l)
+{
+	live_serve_faults(l);
+	check_lost(l);
+}
+
+static void serve_sweeping(struct live *l)
+{
+	live_serve_sweeping(l);
+	check_lost(l);
+}
+
+static void serve_before(struct live *l)
+{
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	live_start(l);
+	live_fill(l);
+	live_say(l);
+	live_end(l, 0);
+	check_lost(l);
+}
+
+/* The file loses its end when the engine has it open, and mapped. */
+static void serve_shrinking(struct live *l)
+{
+	l->cut = live_offset(l, l->nr_pages / 2) + LIVE_PAGE / 2;
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	live_hear_serving(l);
+	LIVE_CHECK(l, ftruncate(l->file, (off_t)l->cut) == 0);
+	live_say(l);
+	live_start(l);
+	live_fill(l);
+	live_end(l, 0);
+	check_lost(l);
+}
+
+static void look_then_expect(struct live *l)
+{
+	/* The pages around the new end, for the engine to have them mapped. */
+	l->cut = live_offset(l, l->nr_pages / 2) + LIVE_PAGE / 2;
+	live_expect(l, l->nr_pages / 2 - 1, live_code(l->nr_pages / 2 - 1));
+	live_say(l);
+	live_hear(l);
+	live_expect_left(l);
+}
+
+/* ---- killed rather than poisoned ---- */
+
+static void touch_all(struct live *l)
+{
+	live_expect_image(l, 0, l->nr_pages);
+}
+
+static void serve_kill(struct live *l)
+{
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	live_start(l);
+	live_fill(l);
+	live_end(l, SIGKILL);
+	LIVE_CHECK(l, l->stats.pages_lost > 0);
+	LIVE_CHECK(l, l->stats.ev_exit >= 1);
+}
+
+static void wait_in_child(struct live *l)
+{
+	(void)signal(SIGBUS, SIG_DFL); /* a sanitizer has its own */
+	live_expect_image(l, 0, l->nr_pages);
+	live_fail(l, "a child has seen pages that are lost");
+}
+
+/* Whichever of the two is killed first, the child ends too: killed, or by its access. */
+static void fork_and_touch(struct live *l)
+{
+	(void)live_fork(l, wait_in_child);
+	for (;;)
+		(void)pause();
+}
+
+/* Outlives its parent, and is then nobody that can be found from there. */
+static void outlive(struct live *l)
+{
+	(void)prctl(PR_SET_PDEATHSIG, 0);
+	live_say(l);
+	live_hear(l); /* that it is alone */
+	wait_in_child(l);
+}
+
+static void leave_orphan(struct live *l)
+{
+	(void)live_fork(l, outlive);
+	(void)pause();
+}
+
+static void serve_orphan(struct live *l, int how)
+{
+	siginfo_t info;
+	char byte;
+
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	live_hear_serving(l);
+	LIVE_CHECK(l, kill(l->task, SIGKILL) == 0);
+	LIVE_CHECK(l, waitid(P_PID, (id_t)l->task, &info, WEXITED | how) == 0);
+	live_say(l);
+	live_start(l);
+	live_fill(l);
+	LIVE_CHECK(l, l->stats.pages_lost > 0);
+	LIVE_CHECK(l, recv(l->sock, &byte, 1, 0) == 0); /* it has ended */
+	lazyd_free(l->l);
+	lazyd_memory_put(l->memory);
+}
+
+/* Its parent has been waited for. */
+static void serve_reaped(struct live *l)
+{
+	serve_orphan(l, 0);
+}
+
+static void serve_zombie(struct live *l)
+{
+	serve_orphan(l, WNOWAIT);
+}
+
+/* ---- given up ---- */
+
+static void *wait_for_page(void *arg)
+{
+	volatile uint8_t *at = arg;
+
+	return (void *)(uintptr_t)(*at + 1u);
+}
+
+static void expect_given_up(struct live *l)
+{
+	for (uint64_t n = 0; n < TOUCHED; n++)
+		live_expect(l, n, live_code(n));
+	live_say(l);
+	live_hear(l);
+	for (uint64_t n = 0; n < l->nr_pages; n++) {
+		bool had = n < TOUCHED || !live_code(n);
+
+		LIVE_CHECK(l, live_can_read(l, n) == had);
+		if (had)
+			live_expect(l, n, live_code(n));
+	}
+}
+
+static void serve_abandoned(struct live *l)
+{
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	live_hear_serving(l);
+	LIVE_CHECK(l, lazyd_abandon(l->l) == (int64_t)(live_held(l->nr_pages) - TOUCHED));
+	live_say(l);
+	live_end(l, 0);
+}
+
+/* Threads that wait when it is given up get their signal. */
+static void wait_and_die(struct live *l)
+{
+	pthread_t thread[WAITERS];
+
+	(void)signal(SIGBUS, SIG_DFL); /* a sanitizer has its own */
+	live_say(l);
+	for (uint64_t i = 0; i < WAITERS; i++)
+		LIVE_CHECK(l, pthread_create(&thread[i], NULL, wait_for_page, live_at(l, i)) == 0);
+	(void)pause();
+}
+
+static void serve_waiting(struct live *l)
+{
+	struct pollfd p = { .events = POLLIN };
+
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	live_hear(l);
+	/* Of what it touches the engine has not been told yet. */
+	p.fd = lazyd_fd(l->l);
+	LIVE_CHECK(l, poll(&p, 1, -1) == 1);
+	LIVE_CHECK(l, lazyd_abandon(l->l) > 0);
+	live_end(l, SIGBUS);
+}
+
+const struct live_case live_cases_lost[] = {
+	{ "truncated/faults", PAGES, LIVE_POISON | LIVE_TRUNCATE, live_expect_left, serve_faults },
+	{ "truncated/sweeping", PAGES, LIVE_POISON | LIVE_TRUNCATE, live_expect_left,
+	  serve_sweeping },
+	{ "truncated/swept", PAGES, LIVE_POISON | LIVE_TRUNCATE, look_when_told, serve_before },
+	{ "truncated/odd", PAGES + 1, LIVE_POISON | LIVE_TRUNCATE | LIVE_ODD, live_expect_left,
+	  serve_sweeping },
+	{ "truncated/cold", PAGES, LIVE_POISON | LIVE_TRUNCATE | LIVE_DISK, live_expect_left,
+	  serve_sweeping },
+	{ "shrinking", PAGES, LIVE_POISON, look_then_expect, serve_shrinking },
+	{ "kill", PAGES, LIVE_TRUNCATE | LIVE_KILL, touch_all, serve_kill },
+	{ "kill/child", PAGES, LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, fork_and_touch, serve_kill },
+	{ "kill/orphan", PAGES, LIVE_POISON | LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, leave_orphan,
+	  serve_reaped },
+	{ "kill/zombie", PAGES, LIVE_POISON | LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, leave_orphan,
+	  serve_zombie },
+	{ "abandon", PAGES, LIVE_POISON, expect_given_up, serve_abandoned },
+	{ "abandon/waiting", PAGES, LIVE_POISON, wait_and_die, serve_waiting },
+	{ NULL, 0, 0, NULL, NULL },
+};

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+/* The miniature kernel of kernel.h. */
+#include "tests/prop/kernel.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct k_outcomes k_outcomes;
+
+static void corrupt(const struct k_page *p, const char *why)
+{
+	fprintf(stderr, "CORRUPT: %s: page has %llx, wants %llx\n", why,
+		(unsigned long long)p->data, (unsigned long long)p->want);
+	abort();
+}
+
+/* A thread looks at a page that is there. */
+static void sees(const struct kernel *k, const struct k_page *p)
+{
+	assert(p->mapped && (p->present || p->poisoned));
+	if (p->volatil)
+		return;
+	if (p->poisoned) {
+		k_outcomes.sigbus++;
+		if (p->want != K_LOST && !k->may_poison &&
+		    !(p->want >= k->gone && p->want < k->gone_end))
+			corrupt(p, "poisoned without need");
+		return;
+	}
+	if (p->data != p->want)
+		corrupt(p, "wrong byte");
+}
+
+static void touch(struct kernel *k, struct k_mm *mm, struct k_thread *t, int i)
+{
+	struct k_page *p = &mm->page[i];
+
+	if (!p->mapped) { /* a segmentation fault; the thread carries on elsewhere */
+		t->state = K_RUN;
+		return;
+	}
+	if (!p->present && !p->poisoned && mm->closed) {
+		p->present = true;
+		p->data = 0;
+	}
+	/* The second: a fault that crossed a placement by somebody else, and waits all the same. */
+	if ((!p->present && !p->poisoned) ||
+	    (!mm->closed && p->present && t->state == K_RUN && gen_one_in(k->gen, 100))) {
+		*t = (struct k_thread){ K_FAULTED, i, false };
+		return;
+	}
+	sees(k, p);
+	t->state = K_RUN;
+	if (!p->volatil && !p->poisoned && gen_one_in(k->gen, 3))
+		p->data = p->want = ++k->tokens << 40;
+}
+
+void k_wake(struct kernel *k, struct k_mm *mm, struct lz_range r)
+{
+	for (int t = 0; t < K_THREADS; t++)
+		if (mm->thread[t].state == K_FAULTED && !mm->dead &&
+		    k_addr(mm->thread[t].page) >= r.start && k_addr(mm->thread[t].page) < r.end)
+			touch(k, mm, &mm->thread[t], mm->thread[t].page);
+}
+
+/* ---- the ioctls ---- */
+
+enum fill { FILL_COPY, FILL_ZERO, FILL_POISON };
+
+static int64_t refused(uint64_t *counter, int err)
+{
+	++*counter;
+	return err;
+}
+
+static int64_t fill(struct kernel *k, struct k_mm *mm, struct lz_range r, const uint64_t *tokens,
+		    enum fill how)
+{
+	int vma = mm->page[k_index(r.start)].vma;
+	int64_t n = 0;
+
+	assert(!mm->closed && !lz_range_is_empty(r));
+	assert(r.start >= K_BASE && r.end <= k_addr(K_PAGES));
+	if (mm->dead)
+		return refused(&k_outcomes.esrch, -ESRCH);
+	/* Before 4.18 the kernel did not say "later" for a layout change it has yet to tell of. */
+	if (mm->changing && !mm->page[k_index(r.start)].mapped && gen_one_in(k->gen, 3))
+		return refused(&k_outcomes.early_enoent, -ENOENT);
+	if (mm->changing || gen_one_in(k->gen, 40))
+		return refused(&k_outcomes.eagain, -EAGAIN);
+	/* The whole range must lie in one area, as the kernel looks before it copies. */
+	for (uint64_t a = r.start; a < r.end; a += 1 << K_SHIFT)
+		if (!mm->page[k_index(a)].mapped || mm->page[k_index(a)].vma != vma)
+			return refused(&k_outcomes.enoent, -ENOENT);
+	for (uint64_t a = r.start; a < r.end; a += 1 << K_SHIFT) {
+		struct k_page *p = &mm->page[k_index(a)];
+
+		if (p->present || p->poisoned)
+			return n ? n : refused(&k_outcomes.eexist, -EEXIST);
+		if (how == FILL_COPY && !tokens[n >> K_SHIFT])
+			return n ? n : refused(&k_outcomes.efault, -EFAULT);
+		p->present = how != FILL_POISON;
+		p->poisoned = how == FILL_POISON;
+		p->data = how == FILL_COPY ? tokens[n >> K_SHIFT] : 0;
+		n += 1 << K_SHIFT;
+		k_wake(k, mm, (struct lz_range){ a, a + (1 << K_SHIFT) });
+		if (a + (1 << K_SHIFT) < r.end && gen_one_in(k->gen, 8))
+			return refused(&k_outcomes.partial, 0) + n;
+	}
+	++*(how == FILL_COPY   ? &k_outcomes.copied
+	    : how == FILL_ZERO ? &k_outcomes.zeroed
+			       : &k_outcomes.poisoned);
+	return n;
+}
+
+int64_t k_place(struct kernel *k, struct k_mm *mm, struct lz_range r, const uint64_t *tokens)
+{
+	return fill(k, mm, r, tokens, FILL_COPY);
+}
+
+int64_t k_zero(struct kernel *k, struct k_mm *mm, struct lz_range r)
+{
+	return fill(k, mm, r, NULL, FILL_ZERO);
+}
+
+int64_t k_poison(struct kernel *k, struct k_mm *mm, struct lz_range r)
+{
+	return fill(k, mm, r, NULL, FILL_POISON);
+}
+
+static void end_op(struct kernel *k, struct k_mm *mm, struct k_op *op)
+{
+	int i = (int)(op - mm->op);
+
+	if (op->type == K_REMOVE)
+		for (int p = op->page; p < op->page + op->nr; p++) {
+			mm->page[p].present = mm->page[p].volatil = mm->page[p].poisoned = false;
+			mm->page[p].want = 0;
+		}
+	if (op->type == K_FORK)
+		k->mm[op->child].running = true;
+	mm->thread[op->thread].state = K_RUN;
+	memmove(op, op + 1, (size_t)(K_OPS - i - 1) * sizeof(*op));
+	mm->op[K_OPS - 1] = (struct k_op){ 0 };
+	mm->changing--;
+}
+
+void k_kill(struct kernel *k, struct k_mm *mm)
+{
+	mm->dead = true;
+	/* A child whose fork was never told is not born: the forking thread dies in fork(). */
+	for (int i = 0; i < K_OPS; i++)
+		if (mm->op[i].type == K_FORK && mm->op[i].told)
+			k->mm[mm->op[i].child].running = true;
+		else if (mm->op[i].type == K_FORK)
+			k->mm[mm->op[i].child] = (struct k_mm){ 0 };
+	memset(mm->op, 0, sizeof(mm->op));
+	mm->changing = 0;
+}
+
+void k_close(struct kernel *k, struct k_mm *mm)
+{
+	k_outcomes.closed++;
+	mm->closed = true;
+	if (mm->dead)
+		return;
+	/* Whoever waited for an event to be read runs on; a child not told of is served by nobody. */
+	while (mm->op[0].type != K_NO_OP) {
+		if (mm->op[0].type == K_FORK && !mm->op[0].told)
+			k->mm[mm->op[0].child].closed = true;
+		end_op(k, mm, &mm->op[0]);
+	}
+	k_wake(k, mm, (struct lz_range){ 0, UINT64_MAX });
+}
+
+void k_check_waiting(const struct k_mm *mm)
+{
+	for (int t = 0; t < K_THREADS && !mm->dead; t++)
+		if (mm->thread[t].state == K_FAULTED && mm->thread[t].told) {
+			fprintf(stderr, "HANG: thread %d waits for page %d\n", t,
+				mm->thread[t].page);
+			abort();
+		}
+}
+
+/* ---- messages ---- */
+
+unsigned k_read(struct kernel *k, struct k_mm *mm, struct uffd_msg *out, unsigned max)
+{
+	unsigned n = 0;
+
+	for (int t = 0; t < K_THREADS && n < max && !mm->dead; t++) {
+		struct k_thread *th = &mm->thread[t];
+
+		if (th->state != K_FAULTED || th->told)
+			continue;
+		th->told = true;
+		out[n].event = UFFD_EVENT_PAGEFAULT;
+		out[n].arg.pagefault.address = k_addr(th->page);
+		n++;
+	}
+	for (int i = 0; i < K_OPS && n < max; i++) {
+		struct k_op *op = &mm->op[i];
+		uint64_t start = k_addr(op->page), end = k_addr(op->page + op->nr);
+
+		if (op->type == K_NO_OP || op->told)
+			continue;
+		op->told = true;
+		switch (op->type) {
+		case K_FORK:
+			out[n].event = UFFD_EVENT_FORK;
+			out[n].arg.fork.ufd = (uint32_t)op->child;
+			break;
+		case K_REMAP:
+			out[n].event = UFFD_EVENT_REMAP;
+			out[n].arg.remap.from = start;
+			out[n].arg.remap.to = k_addr(op->to);
+			out[n].arg.remap.len = end - start;
+			break;
+		default:
+			out[n].event = op->type == K_REMOVE ? UFFD_EVENT_REMOVE : UFFD_EVENT_UNMAP;
+			out[n].arg.remove.start = start;
+			out[n].arg.remove.end = end;
+			break;
+		}
+		n++;
+	}
+	(void)k;
+	return n;
+}
+
+/* ---- threads ---- */
+
+static bool in_op(const struct k_mm *mm, int page, int nr)
+{
+	for (int i = 0; i < K_OPS; i++) {
+		const struct k_op *op = &mm->op[i];
+
+		if (op->type == K_NO_OP || op->type == K_FORK)
+			continue;
+		/* Only what a REMOVE has announced and not yet done is off limits: moves are done. */
+		if (op->type == K_REMOVE && page < op->page + op->nr && op->page < page + nr)
+			return true;
+	}
+	return false;
+}
+
+static bool one_area(const struct k_mm *mm, int page, int nr)
+{
+	for (int i = page; i < page + nr; i++)
+		if (!mm->page[i].mapped || mm->page[i].vma != mm->page[page].vma)
+			return false;
+	return true;
+}
+
+static bool is_free(const struct k_mm *mm, int page, int nr)
+{
+	for (int i = page; i < page + nr; i++)
+		if (mm->page[i].mapped)
+			return false;
+	return true;
+}
+
+/* Page @from on to the end of its area get a new area: a seam. */
+static void seam(struct kernel *k, struct k_mm *mm, int from)
+{
+	int old = from < K_PAGES ? mm->page[from].vma : 0;
+
+	k->vmas++;
+	for (int i = from; i < K_PAGES && mm->page[i].mapped && mm->page[i].vma == old; i++)
+		mm->page[i].vma = k->vmas;
+}
+
+static bool start_fork(struct kernel *k, struct k_mm *mm, struct k_op *op)
+{
+	int c = 0;
+
+	while (c < K_MMS && k->mm[c].exists)
+		c++;
+	if (c == K_MMS)
+		return false;
+	/* A REMOVE under way is the parent's: the child may keep the page or owe it still. */
+	for (int i = 0; i < K_PAGES; i++)
+		if (mm->page[i].volatil)
+			return false;
+	k->mm[c] = (struct k_mm){ .exists = true };
+	memcpy(k->mm[c].page, mm->page, sizeof(mm->page));
+	op->child = c;
+	return true;
+}
+
+static void move_pages(struct kernel *k, struct k_mm *mm, const struct k_op *op)
+{
+	seam(k, mm, op->page);
+	seam(k, mm, op->page + op->nr);
+	k->vmas++;
+	for (int i = 0; i < op->nr; i++) {
+		mm->page[op->to + i] = mm->page[op->page + i];
+		mm->page[op->to + i].vma = k->vmas;
+		mm->page[op->page + i] = (struct k_page){ 0 };
+	}
+}
+
+static bool start_op(struct kernel *k, struct k_mm *mm, int thread)
+{
+	struct k_op op = { .thread = thread };
+	int slot = 0;
+
+	while (slot < K_OPS && mm->op[slot].type != K_NO_OP)
+		slot++;
+	op.type = (enum k_op_type)(1 + gen_below(k->gen, 4));
+	op.nr = 1 + (int)gen_below(k->gen, 6);
+	op.page = (int)gen_below(k->gen, (uint32_t)(K_PAGES - op.nr + 1));
+	op.to = (int)gen_below(k->gen, (uint32_t)(K_PAGES - op.nr + 1));
+	if (slot == K_OPS)
+		return false;
+	if (op.type != K_FORK && (!one_area(mm, op.page, op.nr) || in_op(mm, op.page, op.nr)))
+		return false;
+	switch (op.type) {
+	case K_FORK:
+		for (int i = 0; i < K_OPS; i++) /* the order of two forks' tables is not modelled */
+			if (mm->op[i].type != K_NO_OP)
+				return false;
+		if (!start_fork(k, mm, &op))
+			return false;
+		k_outcomes.forked++;
+		break;
+	case K_REMOVE:
+		for (int i = op.page; i < op.page + op.nr; i++)
+			mm->page[i].volatil = true;
+		k_outcomes.removed++;
+		break;
+	case K_UNMAP:
+		seam(k, mm, op.page + op.nr);
+		memset(&mm->page[op.page], 0, (size_t)op.nr * sizeof(mm->page[0]));
+		k_outcomes.unmapped++;
+		break;
+	case K_REMAP:
+		if (!is_free(mm, op.to, op.nr))
+			return false;
+		move_pages(k, mm, &op);
+		k_outcomes.remapped++;
+		break;
+	default:
+		return false;
+	}
+	mm->op[slot] = op;
+	mm->thread[thread].state = K_IN_OP;
+	mm->changing++;
+	if (mm->closed) {
+		if (op.type == K_FORK)
+			k->mm[op.child].closed = true;
+		end_op(k, mm, &mm->op[slot]);
+	}
+	return true;
+}
+
+void k_thread_step(struct kernel *k, struct k_mm *mm)
+{
+	int t = (int)gen_below(k->gen, K_THREADS), i = (int)gen_below(k->gen, K_PAGES);
+
+	if (!mm->exists || !mm->running || mm->dead || mm->thread[t].state != K_RUN)
+		return;
+	if (gen_one_in(k->gen, 400)) {
+		k_outcomes.exited++;
+		k_kill(k, mm);
+	} else if (gen_one_in(k->gen, 12) && mm->page[i].mapped) {
+		k_outcomes.split++; /* mprotect and its like: not a word is said */
+		seam(k, mm, i);
+	} else if (!gen_one_in(k->gen, 6) || !start_op(k, mm, t)) {
+		touch(k, mm, &mm->thread[t], i);
+	}
+}
+
+void k_finish_op(struct kernel *k, struct k_mm *mm)
+{
+	int i = (int)gen_below(k->gen, K_OPS);
+
+	if (mm->op[i].type != K_NO_OP && mm->op[i].told)
+		end_op(k, mm, &mm->op[i]);
+}
+
+/* ---- the end ---- */
+
+bool k_is_quiet(const struct kernel *k)
+{
+	for (int m = 0; m < K_MMS; m++) {
+		const struct k_mm *mm = &k->mm[m];
+
+		if (!mm->exists || mm->dead)
+			continue;
+		for (int t = 0; t < K_THREADS; t++)
+			if (mm->thread[t].state != K_RUN)
+				return false;
+		if (mm->op[0].type != K_NO_OP)
+			return false;
+	}
+	return true;
+}
+
+void k_check_end(const struct kernel *k)
+{
+	for (int m = 0; m < K_MMS; m++)
+		for (int i = 0; i < K_PAGES; i++) {
+			const struct k_page *p = &k->mm[m].page[i];
+
+			if (!k->mm[m].exists || k->mm[m].dead || !p->mapped)
+				continue;
+			if (p->present || p->poisoned)
+				sees(k, p);
+			else if (p->want)
+				corrupt(p, "silent zero");
+		}
+}

@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engine, its journal and its state against the miniature kernel: random threads, random
+ * answers, random deaths. What loop.c does with ioctls and a ring, this does with kernel.c; the
+ * core is the real one, built with limits so small that it meets them all. sim_run() is one
+ * schedule; it aborts on a wrong byte, a silent zero, a hang, or a broken invariant.
+ */
+#include "tests/prop/sim.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/prop/kernel.h"
+#include "tests/prop/sources.h"
+#include "uffd/limits.h"
+#include "uffd/state.h"
+
+enum { PAGE = 1 << K_SHIFT, ROOTS = 2, ABSENT_STEPS = 4000 };
+
+/* Whose bytes the plan's are. */
+enum wire { NO_WIRE, SOME_WIRE, ALL_WIRE };
+
+struct sim {
+	struct kernel k;
+	struct gen *gen;
+	struct lz_state *st;
+	struct lz_engine *e;
+	struct lz_plan *plan;
+	struct sources sources;
+	enum wire wire;
+	unsigned nr_reqs;
+	uint64_t buf[LZ_REQS_MAX][LZ_SLICE_PAGES]; /* 0: nothing has arrived there */
+	bool mapped[LZ_REQS_MAX];
+	bool failed[LZ_REQS_MAX]; /* its last read brought nothing */
+	uint64_t map_page[LZ_REQS_MAX];
+	uint32_t map_source[LZ_REQS_MAX];
+	enum lazyd_on_lost on_lost;
+	uint64_t now;
+	int nr_roots;
+	bool started, abandoned;
+	bool waits;    /* no thread runs before the start: nothing has faulted by then */
+	bool absent;   /* the wire is down until all else is done */
+	bool released; /* by this engine */
+	bool ever_released;
+};
+
+struct sim_outcomes sim_outcomes;
+
+static const struct lz_seg AREAS[] = {
+	{ 0x100000, 0x10a000, 0x100000, K_SHIFT, 0 },
+	{ 0x10a000, 0x112000, 0x10a000, K_SHIFT, 0 },
+	{ 0x112000, 0x118000, 0x112000, K_SHIFT, 0 },
+};
+static const struct lz_piece PIECES[] = {
+	{ 0x100000, 8 * PAGE, 0, 0, K_SHIFT },
+	{ 0x108000, 5 * PAGE, 8 * PAGE, 0, K_SHIFT },  /* one run, two areas */
+	{ 0x10d000, 4 * PAGE, 32 * PAGE, 0, K_SHIFT }, /* goes on in memory, not in the file */
+	{ 0x112000, 1 * PAGE, 36 * PAGE, 0, K_SHIFT }, /* goes on in the file, not in memory */
+	{ 0x114000, 1 * PAGE, 37 * PAGE, 0, K_SHIFT },
+	{ 0x116000, 1 * PAGE, 3 * PAGE, 1, K_SHIFT }, /* another source */
+};
+
+/* ---- memories ---- */
+
+static int find_memory(void *arg, uint64_t memory, struct lz_plan **plan, const struct lz_seg **seg,
+		       size_t *nr)
+{
+	struct sim *s = arg;
+
+	assert(memory < ROOTS);
+	*plan = s->plan;
+	*seg = AREAS;
+	*nr = sizeof(AREAS) / sizeof(AREAS[0]);
+	return 0;
+}
+
+static struct lz_memories memories(struct sim *s)
+{
+	return (struct lz_memories){ .arg = s, .find = find_memory };
+}
+
+static struct k_mm *mm_of(struct sim *s, uint32_t space)
+{
+	assert(s->st->slot[space].uffd >= 0 && s->st->slot[space].uffd < K_MMS);
+	return &s->k.mm[s->st->slot[space].uffd];
+}
+
+static void attach_root(struct sim *s)
+{
+	int m = s->nr_roots++, r;
+	struct k_mm *mm = &s->k.mm[m];
+	struct lz_memories all = memories(s);
+
+	if (mm->exists) /* a forked child took the place */
+		return;
+	mm->exists = mm->running = true;
+	for (size_t a = 0; a < sizeof(AREAS) / sizeof(AREAS[0]); a++) {
+		s->k.vmas++;
+		for (int i = k_index(AREAS[a].start); i < k_index(AREAS[a].end); i++) {
+			const struct lz_run *run;
+			int64_t page = lz_plan_page(s->plan, k_addr(i), &run);
+			uint64_t at = page < 0 ? 0
+					       : (run->offset >> K_SHIFT) + (uint64_t)page -
+							 run->first;
+			uint64_t token = page < 0 ? 0 : sources_token(&s->sources, run->source, at);
+
+			mm->page[i].mapped = true;
+			mm->page[i].vma = s->k.vmas;
+			mm->page[i].want = page < 0 ? 0 : token ? token : K_LOST;
+			if (token && gen_one_in(s->gen, 10)) { /* somebody has placed it before */
+				mm->page[i].present = true;
+				mm->page[i].data = token;
+			}
+		}
+	}
+	r = lz_state_attach(s->st, s->e, &all, (uint32_t)m, m, -1, ++s->now);
+	assert(r >= 0 || r == -ENOSPC);
+	if (r < 0)
+		memset(mm, 0, sizeof(*mm));
+}
+
+/* ---- actions ---- */
+
+static void feed(struct sim *s, struct lz_event ev)
+{
+	int r;
+
+	ev.now_ns = ++s->now;
+	r = lz_engine_feed(s->e, &ev);
+	assert(!r);
+}
+
+/* A request that goes on, and that no decision has been taken about. */
+static bool is_rest(const struct sim *s, const struct lz_action *a)
+{
+	return a->skip || !a->mapped_ok || s->failed[a->req];
+}
+
+/* No more on the way than the window, or one read; and none once the source may be gone. */
+static void check_remote_read(struct sim *s, const struct lz_action *a)
+{
+	uint64_t all = sources_in_flight(&s->sources, false);
+	uint64_t background = sources_in_flight(&s->sources, true);
+
+	assert(s->wire != NO_WIRE && !s->ever_released);
+	sim_outcomes.remote_read++;
+	sim_outcomes.remote_urgent += a->urgent;
+	if (a->urgent || background == a->len)
+		return;
+	lz_engine_gauge(s->e);
+	/* The rest of a read that was short is asked for at once. */
+	assert(all <= s->st->stats.n.remote_window || is_rest(s, a));
+	sim_outcomes.remote_full += all + a->len > s->st->stats.n.remote_window;
+}
+
+/* Is @p to come from @source, and not here? */
+static bool lacks(const struct k_page *p, uint32_t source)
+{
+	return p->mapped && !p->present && !p->poisoned && !p->volatil &&
+	       p->want >= sources_first(source) && p->want < sources_first(source + 1);
+}
+
+/*
+ * A local page is swept: then no remote one was to be had. For want of faults nothing else runs. Not
+ * where a space may be about to be killed: nothing is read for it any more.
+ */
+static void check_local_first(const struct sim *s)
+{
+	if (s->on_lost == LAZYD_LOST_KILL)
+		return;
+	if (sources_in_flight(&s->sources, true) || lz_engine_deadline(s->e) != UINT64_MAX)
+		return;
+	for (int m = 0; m < K_MMS; m++)
+		for (int i = 0; i < K_PAGES && s->k.mm[m].running && !s->k.mm[m].dead; i++)
+			assert(!lacks(&s->k.mm[m].page[i], S_REMOTE) ||
+			       sources_reads(&s->sources, s->k.mm[m].page[i].want));
+}
+
+/* Given once, and not while any space, told of or not, has a page to come from there. */
+static void do_release(struct sim *s)
+{
+	assert(s->wire != NO_WIRE && s->started && !s->abandoned && !s->released);
+	sim_outcomes.released++;
+	sim_outcomes.released_again += s->ever_released;
+	s->released = s->ever_released = true;
+	assert(!sources_in_flight(&s->sources, false));
+	for (int m = 0; m < K_MMS; m++)
+		for (int i = 0; i < K_PAGES; i++)
+			assert(!s->k.mm[m].exists || s->k.mm[m].dead || s->k.mm[m].closed ||
+			       !lacks(&s->k.mm[m].page[i], S_REMOTE));
+}
+
+static void do_read(struct sim *s, const struct lz_action *a)
+{
+	uint64_t page = a->offset >> K_SHIFT, nr = a->len >> K_SHIFT, to = a->skip >> K_SHIFT;
+
+	assert(!s->sources.io[a->req].live && nr && to + nr <= LZ_SLICE_PAGES);
+	assert(a->req < s->nr_reqs);
+	assert(!s->abandoned); /* the source may be what has failed */
+	/* Nothing is fetched ahead of a fault while a restorer is at work. */
+	assert(s->started || (nr == 1 && a->urgent));
+	s->mapped[a->req] = a->mapped_ok && a->source != S_REMOTE && gen_one_in(s->gen, 2);
+	if (s->mapped[a->req]) {
+		s->map_source[a->req] = a->source;
+		s->map_page[a->req] = page - to;
+		feed(s, (struct lz_event){ .type = LZ_EV_READ,
+					   .req = a->req,
+					   .space = a->space,
+					   .res = (int64_t)a->len });
+		return;
+	}
+	s->sources.io[a->req] = (struct read_io){ true, a->urgent, a->source, page, nr, to };
+	for (uint64_t i = 0; i < nr; i++)
+		s->buf[a->req][to + i] = 0;
+	if (a->source == S_REMOTE)
+		check_remote_read(s, a);
+	else if (s->wire != NO_WIRE && !s->st->stats.n.faults && !is_rest(s, a))
+		check_local_first(s);
+}
+
+static int64_t do_copy(struct sim *s, const struct lz_action *a)
+{
+	uint64_t skip = a->skip >> K_SHIFT, nr = lz_range_len(a->dst) >> K_SHIFT;
+	uint64_t tokens[LZ_SLICE_PAGES];
+
+	assert(skip + nr <= LZ_SLICE_PAGES);
+	if (s->mapped[a->req] && gen_one_in(s->gen, 30)) /* the mapping was no good */
+		return -EFAULT;
+	for (uint64_t i = 0; i < nr; i++) {
+		if (s->mapped[a->req])
+			tokens[i] = sources_token(&s->sources, s->map_source[a->req],
+						  s->map_page[a->req] + skip + i);
+		else
+			tokens[i] = s->buf[a->req][skip + i];
+		/* A buffer is never copied from where nothing has arrived. */
+		assert(s->mapped[a->req] || tokens[i]);
+	}
+	return k_place(&s->k, mm_of(s, a->space), a->dst, tokens);
+}
+
+/* Dies between closing a descriptor and saying so, at times: true if it did. */
+static bool do_close(struct sim *s, uint32_t space)
+{
+	/* Who was promised a page has got it, or was woken to ask again: closing is no excuse. */
+	if (lz_engine_deadline(s->e) == UINT64_MAX)
+		k_check_waiting(mm_of(s, space));
+	lz_state_closing(s->st, space);
+	k_close(&s->k, mm_of(s, space));
+	if (gen_one_in(s->gen, 8))
+		return true;
+	return lz_state_closed(s->st, s->e, space, ++s->now) != 0;
+}
+
+static int64_t do_placement(struct sim *s, const struct lz_action *a)
+{
+	int64_t res = a->type == LZ_ACT_COPY   ? do_copy(s, a)
+		      : a->type == LZ_ACT_ZERO ? k_zero(&s->k, mm_of(s, a->space), a->dst)
+					       : k_poison(&s->k, mm_of(s, a->space), a->dst);
+
+	feed(s, (struct lz_event){ .type = LZ_EV_PLACED,
+				   .did = a->type,
+				   .space = a->space,
+				   .req = a->req,
+				   .range = a->dst,
+				   .res = res });
+	return res;
+}
+
+static void rebuild(struct sim *s);
+static bool read_messages(struct sim *s, uint32_t space);
+
+static void run_actions(struct sim *s)
+{
+	struct lz_action a;
+
+	if (lz_state_is_full(s->st) || gen_one_in(s->gen, 200)) {
+		sim_outcomes.compacted++;
+		assert(!lz_state_compact(s->st, s->e));
+	}
+	for (int n = 0; lz_engine_next(s->e, &a); n++) {
+		assert(n < 3000); /* next() must run dry */
+		switch (a.type) {
+		case LZ_ACT_READ:
+			do_read(s, &a);
+			break;
+		case LZ_ACT_WAKE:
+			k_wake(&s->k, mm_of(s, a.space), a.dst);
+			break;
+		case LZ_ACT_KILL:
+			k_outcomes.killed++;
+			assert(s->on_lost == LAZYD_LOST_KILL); /* poisoning never fails here */
+			k_kill(&s->k, mm_of(s, a.space));
+			feed(s, (struct lz_event){ .type = LZ_EV_EXIT, .space = a.space });
+			break;
+		case LZ_ACT_RELEASE:
+			do_release(s);
+			if (gen_one_in(s->gen, 10)) /* before it was carried out */
+				rebuild(s);
+			break;
+		case LZ_ACT_CLOSE:
+			if (do_close(s, a.space))
+				rebuild(s);
+			break;
+		default:
+			/* The loop looks for messages before every action; here it matters. */
+			if (do_placement(s, &a) == -ENOENT)
+				while (read_messages(s, a.space))
+					;
+			break;
+		}
+		lz_engine_check(s->e);
+	}
+	assert(!lz_engine_next(s->e,
+			       &a)); /* no is no: nobody would ask again until something comes */
+}
+
+/* ---- completions ---- */
+
+static void complete_read(struct sim *s, uint32_t req)
+{
+	struct read_io *io = &s->sources.io[req];
+	int64_t res;
+
+	if (s->abandoned && io->live && gen_one_in(s->gen, 2)) {
+		io->live = false;
+		feed(s, (struct lz_event){ .type = LZ_EV_READ, .req = req, .res = -ECANCELED });
+		return;
+	}
+	if (!sources_is_live(&s->sources, req))
+		return;
+	res = sources_read(&s->sources, req, s->buf[req]);
+	sim_outcomes.read_errors += res < 0;
+	sim_outcomes.short_reads += res >= 0 && res < (int64_t)(io->nr * PAGE);
+	s->failed[req] = res < PAGE;
+	feed(s, (struct lz_event){ .type = LZ_EV_READ, .req = req, .res = res });
+}
+
+/* Takes what the kernel has written for @space; dies at times, between any two steps. */
+static bool take_messages(struct sim *s, uint32_t space, unsigned from)
+{
+	struct lz_journal *j = &s->st->journal;
+	unsigned nr = lz_state_nr_messages(&s->st->slot[space]);
+
+	for (unsigned i = from; i < nr; i++) {
+		uint64_t noted = j->nr[j->active];
+		struct lz_event ev;
+		int ufd;
+		enum lz_taken t;
+
+		if (gen_one_in(s->gen, 60))
+			return false;
+		t = lz_state_take(s->st, s->e, space, i, -1, ++s->now, &ev, &ufd);
+		assert(t == LZ_TAKEN || t == LZ_TAKEN_FORK);
+		if (gen_one_in(s->gen, 60)) { /* fed, and dead before the note counted */
+			j->nr[j->active] = noted;
+			return false;
+		}
+		lz_engine_check(s->e);
+	}
+	if (gen_one_in(s->gen, 60))
+		return false;
+	lz_state_rearm(s->st, space);
+	return true;
+}
+
+static bool read_messages(struct sim *s, uint32_t space)
+{
+	struct lz_slot *slot = &s->st->slot[space];
+
+	if (!lz_engine_serves(s->e, space))
+		return false;
+	assert(!slot->armed[0].event);
+	if (!k_read(&s->k, mm_of(s, space), slot->armed, 1 + gen_below(s->gen, LZ_BATCH_MAX)))
+		return false;
+	if (!take_messages(s, space, 0))
+		rebuild(s);
+	return true;
+}
+
+/* ---- death ---- */
+
+static struct lz_engine_options options_of(const struct sim *s)
+{
+	return (struct lz_engine_options){ .on_lost = s->on_lost,
+					   .stats = &s->st->stats,
+					   .nr_reqs = s->nr_reqs,
+					   .has_remote = s->wire != NO_WIRE };
+}
+
+static void rebuild(struct sim *s)
+{
+	struct lz_engine_options o = options_of(s);
+	struct lz_memories all = memories(s);
+	int half_closed, r;
+
+	sim_outcomes.rebuilt++;
+	s->released = false;
+	for (uint32_t i = 0; i < LZ_REQS_MAX; i++)
+		s->sources.io[i].live = false;
+	lz_engine_free(s->e);
+	assert(!lz_engine_new(&s->e, &o));
+	r = lz_state_replay(s->st, s->e, &all, &half_closed);
+	assert(!r);
+	if (half_closed >= 0) {
+		r = lz_state_closed(s->st, s->e, (uint32_t)half_closed, ++s->now);
+		assert(!r);
+	}
+	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++) {
+		if (!lz_engine_serves(s->e, i))
+			continue;
+		if (lz_state_nr_messages(&s->st->slot[i]) > s->st->slot[i].seen)
+			sim_outcomes.left_over++;
+		if (!take_messages(s, i, s->st->slot[i].seen)) {
+			rebuild(s); /* and again */
+			return;
+		}
+	}
+	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
+		if (lz_engine_serves(s->e, i))
+			k_wake(&s->k, mm_of(s, i), (struct lz_range){ 0, UINT64_MAX });
+	if (s->abandoned)
+		feed(s, (struct lz_event){ .type = LZ_EV_ABANDON });
+	lz_engine_check(s->e);
+}
+
+/* ---- one schedule ---- */
+
+/* Pieces that are had over the wire lie there as their pages are numbered. */
+static void make_plan(struct sim *s)
+{
+	uint64_t first = 0;
+	int r = lz_plan_new(&s->plan);
+
+	for (size_t i = 0; !r && i < sizeof(PIECES) / sizeof(PIECES[0]); i++) {
+		struct lz_piece p = PIECES[i];
+
+		if (s->wire == ALL_WIRE || (s->wire == SOME_WIRE && gen_one_in(s->gen, 2))) {
+			p.source = S_REMOTE;
+			p.offset = first * PAGE;
+		}
+		first += p.len >> K_SHIFT;
+		r = lz_plan_add(s->plan, &p);
+	}
+	assert(!r);
+	if (s->wire != NO_WIRE)
+		lz_plan_set_remote(s->plan, S_REMOTE);
+	lz_plan_seal(s->plan);
+}
+
+static void setup(struct sim *s, struct gen *g, struct lz_state *st)
+{
+	struct lz_engine_options o;
+
+	memset(s, 0, sizeof(*s));
+	s->gen = s->k.gen = g;
+	s->st = st;
+	memset(&st->stats, 0, sizeof(st->stats));
+	memset(st->slot, 0, sizeof(st->slot));
+	st->journal.nr[0] = st->journal.nr[1] = 0;
+	lz_state_init(st, SIM_PAGES);
+	s->on_lost = gen_one_in(g, 3) ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;
+	sources_init(&s->sources, g);
+	s->wire = (enum wire)gen_below(g, 3);
+	s->nr_reqs = LZ_REQS_LOCAL + gen_below(g, LZ_REQS_MAX - LZ_REQS_LOCAL + 1);
+	s->waits = gen_one_in(g, 4);
+	make_plan(s);
+	o = options_of(s);
+	assert(!lz_engine_new(&s->e, &o));
+	s->k.tokens = 1;
+	attach_root(s);
+}
+
+static void change_wire(struct sim *s, bool busy)
+{
+	s->now += gen_below(s->gen, 1000) * 1000;
+	if (s->wire == NO_WIRE || s->sources.gone || s->absent || !gen_one_in(s->gen, 20))
+		return;
+	if (!s->sources.down) {
+		s->sources.down = busy;
+		sim_outcomes.remote_down += busy;
+		return;
+	}
+	if (gen_one_in(s->gen, 4)) {
+		sim_outcomes.remote_gone++;
+		s->sources.gone = true;
+		s->k.gone = sources_first(S_REMOTE);
+		s->k.gone_end = sources_first(S_REMOTE + 1);
+	}
+	s->sources.down = false;
+	s->now += UINT64_C(2000000000);
+}
+
+/* @busy: threads act, and processes die; afterwards what has begun must come to its end. */
+static void step(struct sim *s, bool busy)
+{
+	struct k_mm *mm = &s->k.mm[gen_below(s->gen, K_MMS)];
+
+	switch (gen_below(s->gen, 10)) {
+	default:
+		if (busy && (s->started || !s->waits))
+			k_thread_step(&s->k, mm);
+		return;
+	case 1:
+		k_finish_op(&s->k, mm);
+		return;
+	case 2:
+	case 3:
+		(void)read_messages(s, gen_below(s->gen, LZ_SPACES_MAX));
+		break;
+	case 4:
+		complete_read(s, gen_below(s->gen, LZ_REQS_MAX));
+		break;
+	case 5:
+		if (lz_engine_deadline(s->e) == UINT64_MAX)
+			return;
+		s->now = lz_engine_deadline(s->e);
+		feed(s, (struct lz_event){ .type = LZ_EV_TICK });
+		break;
+	case 7:
+		change_wire(s, busy);
+		return;
+	case 6:
+		if (busy && gen_one_in(s->gen, 40))
+			rebuild(s);
+		else if (s->nr_roots < ROOTS && !s->started && gen_one_in(s->gen, 3))
+			attach_root(s);
+		else if (!s->started && gen_one_in(s->gen, 12))
+			s->started = !lz_state_start(s->st, s->e, ++s->now);
+		else if (busy && s->started && gen_one_in(s->gen, 60))
+			s->abandoned = s->k.may_poison = true;
+		else
+			return;
+		if (s->abandoned)
+			feed(s, (struct lz_event){ .type = LZ_EV_ABANDON });
+		break;
+	}
+	run_actions(s);
+	lz_engine_check(s->e);
+}
+
+/*
+ * While the wire is down all that is local has come, and who waits does so for a remote page: but
+ * where those fill the queue of faults.
+ */
+static void check_absent(const struct sim *s)
+{
+	bool is_full;
+
+	sim_outcomes.absent++;
+	lz_engine_gauge(s->e);
+	is_full = s->st->stats.n.waiting >= LZ_FAULTS_MAX;
+	for (int m = 0; m < K_MMS; m++) {
+		const struct k_mm *mm = &s->k.mm[m];
+
+		if (!mm->exists || mm->dead || mm->closed)
+			continue;
+		for (int i = 0; i < K_PAGES; i++)
+			for (uint32_t source = 0; source < S_REMOTE; source++)
+				assert(!lacks(&mm->page[i], source));
+		for (int t = 0; t < K_THREADS; t++) {
+			const struct k_page *p = &mm->page[mm->thread[t].page];
+			/* What is present was placed by somebody else, and is owed all the same. */
+			assert(mm->thread[t].state != K_FAULTED || p->present ||
+			       p->want == K_LOST || lacks(p, S_REMOTE) || is_full);
+		}
+	}
+}
+
+static void check_figures(const struct sim *s)
+{
+	const struct lazyd_stats *n = &s->st->stats.n;
+
+	/* Every page that was ever owed has been accounted for, once; a death may count twice. */
+	if (!sim_outcomes.rebuilt_now)
+		assert(n->pages_total == n->pages_demand + n->pages_neighbour + n->pages_sweep +
+						 n->pages_gone + n->pages_lost);
+}
+
+void sim_run(struct gen *g, struct lz_state *st)
+{
+	static struct sim s;
+	uint64_t rebuilt = sim_outcomes.rebuilt;
+	int busy = 60 + (int)gen_below(g, 300), limit = 30000, n;
+	bool done = false;
+
+	setup(&s, g, st);
+	run_actions(&s);
+	for (n = 0; n < limit && !done; n++) {
+		if (g->bytes && !g->nr_bytes) { /* a fuzzer's last byte: the rest by a seed */
+			g->bytes = NULL;
+			g->seed = 88172645463325252u;
+			busy = n;
+		}
+		step(&s, n < busy);
+		if (n == busy && !s.started) {
+			s.started = !lz_state_start(st, s.e, ++s.now);
+			run_actions(&s);
+		}
+		if (n == busy && s.wire != NO_WIRE && !s.sources.gone)
+			s.absent = s.sources.down = gen_one_in(g, 4);
+		if (s.absent && n >= busy + ABSENT_STEPS && !sources_reads_local(&s.sources) &&
+		    lz_engine_deadline(s.e) == UINT64_MAX) {
+			check_absent(&s);
+			s.absent = s.sources.down = false;
+		}
+		done = n > busy && k_is_quiet(&s.k) && lz_engine_is_done(s.e);
+	}
+	if (!done) {
+		fprintf(stderr, "HANG after %d steps\n", n);
+		abort();
+	}
+	k_check_end(&s.k);
+	sim_outcomes.rebuilt_now = sim_outcomes.rebuilt != rebuilt;
+	check_figures(&s);
+	assert(s.released || s.abandoned || s.wire == NO_WIRE);
+	lz_engine_free(s.e);
+	lz_plan_put(s.plan);
+}

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# The shape of the project, read from its files and from what was built of them: who includes whom,
+# what the pure half calls, what the library exports, how things are named and how long they are.
+# `make check` runs it; by hand: srcdir=. top_builddir=build tests/structure.sh
+set -euo pipefail
+export LC_ALL=C
+
+src=${srcdir:-.}
+build=${top_builddir:-$src}
+failures=0
+
+# check TITLE COMMAND...: the command prints its findings, one a line; any finding is a failure.
+check() {
+	local title=$1 found
+	shift
+	# A check that cannot be made has not been passed.
+	found=$("$@") || found+=$'\n'"the check itself failed"
+	if [ -z "$found" ]; then
+		printf 'ok    %s\n' "$title"
+	else
+		printf 'FAIL  %s\n' "$title"
+		printf '%s\n' "$found" | sed 's/^/\t/'
+		failures=$((failures + 1))
+	fi
+}
+
+# product [-name PATTERN...]: the files of the product that somebody has written.
+product() {
+	(cd "$src" && find proto pagemap iouring uffd tool -type f "$@" ! -name '*.pb-c.*' | sort)
+}
+
+# ---- read from the sources ----
+
+# What a file may include is told by its folder; tool/ gets the one public header besides its own.
+includes() {
+	product -name '*.[ch]' | (cd "$src" && xargs awk '
+		BEGIN {
+			may["proto"] = "^proto/"
+			may["pagemap"] = "^(proto|pagemap)/"
+			may["iouring"] = "^(proto|iouring)/"
+			may["uffd"] = "^(pagemap|iouring|uffd)/"
+			may["tool"] = "^(tool/|uffd/lazyd\\.h$)"
+		}
+		/^[ \t]*#[ \t]*include[ \t]*"/ {
+			split($0, quoted, "\"")
+			split(FILENAME, path, "/")
+			if (quoted[2] !~ may[path[1]])
+				print FILENAME ":" FNR ": " quoted[2]
+		}')
+}
+
+long_files() {
+	product -name '*.[ch]' | (cd "$src" && xargs wc -l) |
+		awk '$2 != "total" && $1 > 500 { print $2 ": " $1 " lines" }'
+}
+
+# In kernel style only a function has both its braces alone in the first column.
+long_functions() {
+	product -name '*.c' | (cd "$src" && xargs awk '
+		/^{$/ { start = FNR }
+		/^}$/ && start {
+			if (FNR - start + 1 > 70)
+				print FILENAME ":" start ": " FNR - start + 1 " lines"
+			start = 0
+		}')
+}
+
+# The functions that lazyd.h declares.
+declared() {
+	perl -0pe 's{/\*.*?\*/}{}gs' "$src/uffd/lazyd.h" | grep -oE '\blazyd_[a-z0-9_]+\(' | tr -d '(' |
+		sort -u
+}
+
+undocumented() {
+	local f
+	for f in $(declared); do
+		grep -qE "^\.Fn $f( |\$)" "$src"/man/*.3 || echo "$f"
+	done
+}
+
+unlisted() {
+	local f
+	{ product -name '*.c' && cd "$src" && find tests bench -name '*.c'; } |
+		while read -r f; do
+			# Programs are listed by their name, other sources with .c.
+			grep -qE "(^|[[:space:]])${f%.c}(\.c)?([[:space:]]|\$)" "$src/Makefile.am" || echo "$f"
+		done
+}
+
+unlicensed() {
+	{ product && cd "$src" && find tests bench -name '*.[ch]' -o -name '*.sh'; } |
+		(cd "$src" && while read -r f; do
+			head -n 2 "$f" | grep -q 'SPDX-License-Identifier: MIT' || echo "$f"
+		done)
+}
+
+# ---- read from what was built ----
+
+# libcore reaches memory, strings and its own kind: no system call, clock, errno, global or log.
+impure() {
+	local own allowed
+	own=$(nm --defined-only "$build/.libs/libcore.a" | awk 'NF == 3 { print $3 }' | sort -u)
+	allowed='_GLOBAL_OFFSET_TABLE_|__stack_chk_fail|__assert_fail|malloc|calloc|realloc|free'
+	allowed+='|(__)?mem[a-z]+(_chk)?|str(n?len|n?cmp|r?chr|n?dup|c?spn|str)'
+	allowed+='|(__)?str(n?cpy|n?cat)(_chk)?|(__)?v?snprintf(_chk)?|qsort|bsearch|protobuf_c_[a-z_]+'
+	# The compiler's own arithmetic.
+	allowed+='|__[a-z]+[sdt]i[0-9]'
+	nm -A -u "$build/.libs/libcore.a" | awk '{ print $NF, $1 }' | sort -u |
+		awk -v own="$own" -v allowed="^($allowed)\$" '
+			BEGIN { n = split(own, list, "\n"); for (i = 1; i <= n; i++) mine[list[i]] = 1 }
+			!($1 in mine) && $1 !~ allowed { print $2 " calls " $1 }'
+}
+
+# The difference between the functions lazyd.h declares and the symbols liblazyd.so exports.
+exports() {
+	{ diff <(declared) <(nm -D --defined-only "$build/.libs/liblazyd.so" | awk '$2 != "A" { print $3 }' |
+			sed 's/@.*//' | sort -u) || true; } |
+		sed -n 's/^< /declared, not exported: /p; s/^> /exported, not declared: /p'
+}
+
+misnamed() {
+	local dir allowed
+	for dir in proto pagemap iouring uffd tool; do
+		allowed='^lz_'
+		[ $dir = uffd ] && allowed='^(lz|lazyd)_'
+		[ $dir = tool ] && allowed='^(lz_|main$)'
+		find "$build/$dir" -name '*.o' ! -name '*.pb-c.o' -exec nm -A --defined-only -g {} + |
+			awk -v allowed="$allowed" '$NF !~ allowed { print $1, $NF }'
+	done
+}
+
+check "includes go proto <- pagemap <- uffd <- tool and proto <- iouring <- uffd" includes
+check "no file has more than 500 lines" long_files
+check "no function has more than 70 lines" long_functions
+check "every function of lazyd.h has its manual" undocumented
+check "every source is named in Makefile.am" unlisted
+check "every file says its licence" unlicensed
+if [ "${LZ_BUILD:-plain}" = plain ]; then
+	check "libcore.a is pure" impure
+	check "liblazyd.so exports what lazyd.h declares" exports
+	check "what is not static is called lz_" misnamed
+else
+	echo "note  what was built is looked at in builds without instrumentation"
+fi
+exit $((failures > 0))

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engine's policy when all goes well: faults first and alone, neighbours behind them, the sweep
+ * outward, zero pages, and the end of a space. The language is that of tests/lib/transcript.h.
+ */
+#include <check.h>
+#include <stdlib.h>
+
+#include "tests/lib/transcript.h"
+
+START_TEST(a_fault_is_read_alone)
+{
+	transcript_play("image 0+8 at f0:20, area 0..8 from 0, attach s0\n"
+			"fault s0 2+8		| s0 read r0 22+1\n"
+			"got r0 1		| s0 copy r0 2..3\n"
+			"count pages_demand 1, count pages_total 8, count pages_owed 7\n"
+			/* Answered already: the thread was on its way. */
+			"fault s0 2		| s0 zero 2..3 = eexist; s0 wake 2..3\n"
+			"owed s0 7, count pages_zero 0, count res_eexist 1\n");
+}
+END_TEST
+
+START_TEST(one_page_has_one_request)
+{
+	transcript_play("image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+			"fault s0 2		| s0 read r0 2+1\n"
+			"fault s0 2, fault s0 2+8, fault s0 2\n"
+			"fault s0 3		| s0 read r1 3+1\n"
+			"count waiting 2, count faults 5\n"
+			"got r1 1		| s0 copy r1 3..4\n"
+			"got r0 1		| s0 copy r0 2..3\n"
+			"count waiting 0, count pages_demand 2\n");
+}
+END_TEST
+
+START_TEST(all_faults_of_a_batch)
+{
+	transcript_play(
+		"image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+		"fault s0 5, fault s0 1, fault s0 5, fault s0 7"
+		"			| s0 read r0 5+1; s0 read r1 1+1; s0 read r2 7+1\n");
+}
+END_TEST
+
+START_TEST(nothing_runs_ahead_of_a_restorer)
+{
+	transcript_play(
+		"image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
+		"fault s0 2		| s0 read r0 2+1\n"
+		"fault s0 3		| s0 read r1 3+1\n"
+		"fault s0 4		| s0 read r2 4+1\n"
+		"got r0 1, got r1 1, got r2 1"
+		"			| s0 copy r0 2..3; s0 copy r1 3..4; s0 copy r2 4..5\n"
+		"is not done, retry never\n");
+}
+END_TEST
+
+START_TEST(a_page_the_image_does_not_hold)
+{
+	transcript_play("image 0+4 at f0:0, area 0..8 from 0, attach s0\n"
+			"fault s0 5		| s0 zero 5..6\n"
+			"fault s0 7+4095	| s0 zero 7..8\n"
+			/* Grown onto a stack: registered, but of no area that we know. */
+			"fault s0 8+1		| s0 zero 8..9\n"
+			"count pages_zero 3, count pages_gone 0, owed s0 4\n"
+			"fault s0 6		| s0 zero 6..7 = enoent; s0 wake 6..7\n"
+			"fault s0 6		| s0 zero 6..7 = eexist; s0 wake 6..7\n"
+			"count pages_zero 3, count res_enoent 1\n");
+}
+END_TEST
+
+START_TEST(a_removed_page_is_zero)
+{
+	transcript_play("image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+			"remove s0 2..4		| s0 wake 2..4\n"
+			"owed s0 6, count pages_gone 2, count ev_remove 1\n"
+			"fault s0 3		| s0 zero 3..4\n");
+}
+END_TEST
+
+/* ---- the sweep ---- */
+
+START_TEST(the_sweep_fills_the_rest)
+{
+	transcript_play(
+		"image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
+		"start			| s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+8\n"
+		"got r1 16		| s0 copy r1 16..32\n"
+		"got r2 8, got r0 16	| s0 copy r0 0..16; s0 copy r2 32..40; s0 close\n"
+		"is done, count pages_sweep 40, count pages_owed 0, count nr_spaces 0\n");
+}
+END_TEST
+
+START_TEST(from_the_last_fault_outward)
+{
+	transcript_play(
+		"image 0+100 at f0:0, area 0..100 from 0, attach s0\n"
+		"fault s0 50, wait 6000		| s0 read r0 50+1\n"
+		"start			| s0 read r1 34+16; s0 read r2 51+16; s0 read r3 18+16;"
+		" s0 read r4 67+16; s0 read r5 2+16; s0 read r6 83+16; s0 read r7 0+2;"
+		" s0 read r8 99+1\n");
+}
+END_TEST
+
+START_TEST(backward_over_what_is_busy)
+{
+	transcript_play(
+		"image 0+60 at f0:0, area 0..60 from 0, attach s0\n"
+		"fault s0 49, fault s0 50, wait 6000 | s0 read r0 49+1; s0 read r1 50+1\n"
+		"start			| s0 read r2 33+16; s0 read r3 51+9; s0 read r4 17+16;"
+		" s0 read r5 1+16; s0 read r6 0+1\n");
+}
+END_TEST
+
+START_TEST(backward_over_fragments)
+{
+	transcript_play("image 0+8 at f0:0, image 8+8 at f0:100, image 16+4 at f0:200\n"
+			"area 0..20 from 0, attach s0\n"
+			"fault s0 16, wait 6000	| s0 read r0 200+1\n"
+			"start	| s0 read r1 100+8; s0 read r2 201+3; s0 read r3 0+8\n");
+}
+END_TEST
+
+START_TEST(a_new_fault_draws_the_sweep)
+{
+	transcript_play("image 0+1000 at f0:0, area 0..1000 from 0, attach s0\n"
+			"start | s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16;"
+			" s0 read r3 48+16; s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16;"
+			" s0 read r7 112+16; s0 read r8 128+16; s0 read r9 144+16;"
+			" s0 read r10 160+16; s0 read r11 176+16; s0 read r12 192+16;"
+			" s0 read r13 208+16; s0 read r14 224+16; s0 read r15 240+16\n"
+			"fault s0 500, wait 6000	| s0 read r16 500+1\n"
+			"got r3 16		| s0 copy r3 48..64; s0 read r3 484+16\n"
+			"got r5 16		| s0 copy r5 80..96; s0 read r5 501+16\n"
+			"got r16 1		| s0 copy r16 500..501\n");
+}
+END_TEST
+
+/* A fault may have to wait behind one of them. */
+START_TEST(half_slices_while_faults_come)
+{
+	transcript_play("image 0+90 at f0:0, area 0..90 from 0, attach s0\n"
+			"fault s0 0		| s0 read r0 0+1\n"
+			"start | s0 read r1 1+8; s0 read r2 9+8; s0 read r3 17+8; s0 read r4 25+8;"
+			" s0 read r5 33+8; s0 read r6 41+8; s0 read r7 49+8; s0 read r8 57+8;"
+			" s0 read r9 65+8; s0 read r10 73+8; s0 read r11 81+8; s0 read r12 89+1\n");
+}
+END_TEST
+
+START_TEST(a_fault_goes_before_what_has_arrived)
+{
+	transcript_play("image 0+64 at f0:0, area 0..64 from 0, attach s0\n"
+			"start | s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16;"
+			" s0 read r3 48+16\n"
+			"remap s0 63..64 to 100	| s0 wake 63..64\n"
+			/* All at once: the demanded slice, the unanswered fault, then the rest. */
+			"got r0 16, got r1 16, got r2 16, fault s0 40, fault s0 200"
+			"	| s0 zero 200..201; s0 copy r2 32..48; s0 copy r0 0..16;"
+			" s0 copy r1 16..32\n"
+			"count pages_sweep 48\n");
+}
+END_TEST
+
+START_TEST(a_busy_page_is_demanded)
+{
+	transcript_play("image 0+32 at f0:0, area 0..32 from 0, attach s0\n"
+			"start			| s0 read r0 0+16; s0 read r1 16+16\n"
+			"fault s0 20\n"
+			"count waiting 1\n"
+			"got r0 16, got r1 16	| s0 copy r1 16..32; s0 copy r0 0..16; s0 close\n"
+			"count pages_sweep 32, count pages_demand 0, count waiting 0\n");
+}
+END_TEST
+
+/* The thread's fault and the bytes for it come in one turn, and nothing comes after them. */
+START_TEST(a_page_that_has_arrived_is_demanded)
+{
+	transcript_play("image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+			"start			| s0 read r0 0+8\n"
+			"got r0 8, fault s0 3	| s0 copy r0 0..8; s0 close\n"
+			"is done\n");
+}
+END_TEST
+
+START_TEST(spaces_are_swept_in_turn)
+{
+	transcript_play("image 0+64 at f0:0, area 0..64 from 0\n"
+			"attach s0, attach s1, attach s2\n"
+			"start | s0 read r0 0+16; s1 read r1 0+16; s2 read r2 0+16;"
+			" s0 read r3 16+16; s1 read r4 16+16; s2 read r5 16+16;"
+			" s0 read r6 32+16; s1 read r7 32+16; s2 read r8 32+16;"
+			" s0 read r9 48+16; s1 read r10 48+16; s2 read r11 48+16\n"
+			"got r1 16, got r4 16, got r7 16, got r10 16"
+			" | s1 copy r1 0..16; s1 copy r4 16..32; s1 copy r7 32..48;"
+			" s1 copy r10 48..64; s1 close\n"
+			"is not done, count nr_spaces 2, owed s0 64\n");
+}
+END_TEST
+
+/* ---- neighbours ---- */
+
+START_TEST(a_stream_has_a_growing_window)
+{
+	transcript_play(
+		"image 0+600 at f0:0, area 0..600 from 0, attach s0\n"
+		/* The whole image but 16 slices of it is out of the sweep's way. */
+		"start | s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16; s0 read r3 48+16;"
+		" s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16; s0 read r7 112+16;"
+		" s0 read r8 128+16; s0 read r9 144+16; s0 read r10 160+16; s0 read r11 176+16;"
+		" s0 read r12 192+16; s0 read r13 208+16; s0 read r14 224+16; s0 read r15 240+16\n"
+		"fault s0 300			| s0 read r16 300+1\n"
+		"fault s0 301			| s0 read r17 301+1; s0 read r18 302+4\n"
+		/* The next of the stream is the one behind the window. */
+		"fault s0 306			| s0 read r19 306+1; s0 read r20 307+8\n"
+		"fault s0 315	| s0 read r21 315+1; s0 read r22 316+8; s0 read r23 324+8\n"
+		"got r22 8, got r23 8	| s0 copy r22 316..324; s0 copy r23 324..332\n"
+		"fault s0 332	| s0 read r22 332+1; s0 read r23 333+8; s0 read r24 341+8;"
+		" s0 read r25 349+8; s0 read r26 357+8\n"
+		"got r23 8, got r24 8, got r25 8, got r26 8 | s0 copy r23 333..341;"
+		" s0 copy r24 341..349; s0 copy r25 349..357; s0 copy r26 357..365\n"
+		"fault s0 365	| s0 read r23 365+1; s0 read r24 366+8; s0 read r25 374+8;"
+		" s0 read r26 382+8; s0 read r27 390+8; s0 read r28 398+8; s0 read r29 406+8;"
+		" s0 read r30 414+8; s0 read r31 422+8\n"
+		"got r24 8, got r25 8, got r26 8, got r27 8 | s0 copy r24 366..374;"
+		" s0 copy r25 374..382; s0 copy r26 382..390; s0 copy r27 390..398\n"
+		/* 64 pages are the most. */
+		"fault s0 430	| s0 read r24 430+1; s0 read r25 431+8; s0 read r26 439+8;"
+		" s0 read r27 447+8; s0 read r32 455+8; s0 read r33 463+8; s0 read r34 471+8;"
+		" s0 read r35 479+8; s0 read r36 487+8\n"
+		"got r18 4			| s0 copy r18 302..306\n"
+		"count pages_neighbour 84\n");
+}
+END_TEST
+
+START_TEST(random_faults_have_none)
+{
+	transcript_play(
+		"image 0+600 at f0:0, area 0..600 from 0, attach s0\n"
+		"start | s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16; s0 read r3 48+16;"
+		" s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16; s0 read r7 112+16;"
+		" s0 read r8 128+16; s0 read r9 144+16; s0 read r10 160+16; s0 read r11 176+16;"
+		" s0 read r12 192+16; s0 read r13 208+16; s0 read r14 224+16; s0 read r15 240+16\n"
+		"fault s0 300			| s0 read r16 300+1\n"
+		"fault s0 301			| s0 read r17 301+1; s0 read r18 302+4\n"
+		"fault s0 400			| s0 read r19 400+1; s0 read r20 401+2\n"
+		"fault s0 500			| s0 read r21 500+1; s0 read r22 501+1\n"
+		"fault s0 350			| s0 read r23 350+1\n"
+		"fault s0 450			| s0 read r24 450+1\n"
+		"fault s0 451			| s0 read r25 451+1; s0 read r26 452+4\n");
+}
+END_TEST
+
+START_TEST(neighbours_leave_out_what_is_not_owed)
+{
+	transcript_play(
+		"image 0+600 at f0:0, area 0..600 from 0, attach s0\n"
+		"start | s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16; s0 read r3 48+16;"
+		" s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16; s0 read r7 112+16;"
+		" s0 read r8 128+16; s0 read r9 144+16; s0 read r10 160+16; s0 read r11 176+16;"
+		" s0 read r12 192+16; s0 read r13 208+16; s0 read r14 224+16; s0 read r15 240+16\n"
+		"remove s0 302..303		| s0 wake 302..303\n"
+		"fault s0 304			| s0 read r16 304+1\n"
+		"fault s0 300			| s0 read r17 300+1\n"
+		"fault s0 301			| s0 read r18 301+1; s0 read r19 303+1; s0 read r20 305+1\n"
+		/* At the end of the image. */
+		"fault s0 598			| s0 read r21 598+1; s0 read r22 599+1\n");
+}
+END_TEST
+
+/* ---- what a request may hold ---- */
+
+START_TEST(fragments_of_memory_are_one_read)
+{
+	transcript_play(
+		"image 0+2 at f0:0, image 4+1 at f0:2, image 8+3 at f0:3\n"
+		"area 0..12 from 0, attach s0\n"
+		"start			| s0 read r0 0+6\n"
+		"got r0 6 | s0 copy r0 0..2; s0 copy r0@2 4..5; s0 copy r0@3 8..11; s0 close\n");
+}
+END_TEST
+
+START_TEST(fragments_of_a_file_are_not)
+{
+	transcript_play("image 0+2 at f0:0, image 2+2 at f0:8, image 4+2 at f1:10\n"
+			"area 0..6 from 0, attach s0\n"
+			"start	| s0 read r0 0+2; s0 read r1 8+2; s0 read r2 f1:10+2\n"
+			"got r2 2		| s0 copy r2 4..6\n"
+			"got r0 2, got r1 2	| s0 copy r0 0..2; s0 copy r1 2..4; s0 close\n");
+}
+END_TEST
+
+START_TEST(a_read_goes_to_many_areas)
+{
+	transcript_play(
+		"image 0+8 at f0:0\n"
+		"area 0..2 from 4, area 10..13 from 0, area 20..21 from 3, area 30..32 from 6\n"
+		"attach s0\n"
+		"start			| s0 read r0 0+8\n"
+		"got r0 8		| s0 copy r0 10..13; s0 copy r0@3 20..21;"
+		" s0 copy r0@4 0..2; s0 copy r0@6 30..32; s0 close\n");
+}
+END_TEST
+
+START_TEST(only_what_has_an_area_is_owed)
+{
+	transcript_play("image 0+8 at f0:0, area 3..6 from 3, attach s0\n"
+			"count pages_total 3\n"
+			"start			| s0 read r0 3+3\n"
+			"got r0 3		| s0 copy r0 3..6; s0 close\n");
+}
+END_TEST
+
+START_TEST(huge_pages)
+{
+	transcript_play(
+		"image 0+1024 at f0:0 2M, image 2048+4 at f0:1024\n"
+		"area 0..1536 from 0 2M, area 2048..2052 from 2048, attach s0\n"
+		"count pages_total 6\n"
+		"fault s0 513+77	| s0 read r0 512+512\n"
+		"got r0 512		| s0 copy r0 512..1024\n"
+		"fault s0 1100		| s0 zero 1024..1536\n"
+		"fault s0 2050		| s0 read r0 1026+1\n"
+		/* Inward: a part of a huge page is not removed. */
+		"remove s0 1..512	| s0 wake 1..512\n"
+		"owed s0 516\n"
+		"start			| s0 read r1 1024+2; s0 read r2 1027+1;"
+		" s0 read r3 0+512\n"
+		"remap s0 0..512 to 4096 | s0 wake 0..512\n"
+		"got r3 512		| s0 copy r3 4096..4608\n"
+		"got r0 1, got r1 2, got r2 1 | s0 copy r0 2050..2051; s0 copy r1 2048..2050;"
+		" s0 copy r2 2051..2052; s0 close\n");
+}
+END_TEST
+
+/* ---- the end of a space ---- */
+
+START_TEST(nothing_is_closed_before_the_start)
+{
+	transcript_play("image 0+1 at f0:0, area 0..1 from 0, attach s0\n"
+			"fault s0 0		| s0 read r0 0+1\n"
+			"got r0 1		| s0 copy r0 0..1\n"
+			"owed s0 0, is not done\n"
+			"start			| s0 close\n"
+			"is done\n");
+}
+END_TEST
+
+START_TEST(an_empty_space)
+{
+	transcript_play("area 0..8 from 0, attach s0\n"
+			"fault s0 3		| s0 zero 3..4\n"
+			"start			| s0 close\n"
+			"is done\n");
+}
+END_TEST
+
+START_TEST(no_space_at_all)
+{
+	transcript_play("area 0..8 from 0, attach s0\n"
+			"exit s0		| s0 close\n"
+			"is not done\n"
+			"start\n"
+			"is done\n");
+}
+END_TEST
+
+START_TEST(not_while_a_request_is_on_its_way)
+{
+	transcript_play("image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+			"start			| s0 read r0 0+8\n"
+			"unmap s0 0..8		| s0 wake 0..8\n"
+			"owed s0 0, is not done\n"
+			"got r0 8		| s0 close\n"
+			"is done\n");
+}
+END_TEST
+
+START_TEST(faults_while_closing_are_answered)
+{
+	transcript_play("image 0+1 at f0:0, area 0..8 from 0, attach s0\n"
+			"start			| s0 read r0 0+1\n"
+			"got r0 1		| s0 copy r0 0..1; s0 close = none\n"
+			"fault s0 4		| s0 zero 4..5\n"
+			"is not done\n");
+}
+END_TEST
+
+START_TEST(what_others_wait_for_stays)
+{
+	transcript_play("image 0+1 at f0:0, area 0..8 from 0, attach s0, attach s1\n"
+			"fault s1 5		| s1 zero 5..6 = eagain\n"
+			"exit s0		| s0 close\n"
+			"count waiting 1\n"
+			"wait 50		| s1 zero 5..6\n");
+}
+END_TEST
+
+START_TEST(a_number_is_used_again)
+{
+	transcript_play("image 0+1 at f0:0, area 0..2 from 0, attach s0, attach s1\n"
+			"start			| s0 read r0 0+1; s1 read r1 0+1\n"
+			"got r0 1		| s0 copy r0 0..1; s0 close\n"
+			"fork s1 s0		| s0 read r0 0+1\n"
+			"got r1 1		| s1 copy r1 0..1; s1 close\n"
+			"got r0 1		| s0 copy r0 0..1; s0 close\n"
+			"is done, count pages_total 3, count pages_sweep 3\n");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("engine");
+	TCase *t = tcase_create("faults");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_add_test(t, a_fault_is_read_alone);
+	tcase_add_test(t, one_page_has_one_request);
+	tcase_add_test(t, all_faults_of_a_batch);
+	tcase_add_test(t, nothing_runs_ahead_of_a_restorer);
+	tcase_add_test(t, a_page_the_image_does_not_hold);
+	tcase_add_test(t, a_removed_page_is_zero);
+	suite_add_tcase(s, t);
+	t = tcase_create("sweep");
+	tcase_add_test(t, the_sweep_fills_the_rest);
+	tcase_add_test(t, from_the_last_fault_outward);
+	tcase_add_test(t, backward_over_what_is_busy);
+	tcase_add_test(t, backward_over_fragments);
+	tcase_add_test(t, a_new_fault_draws_the_sweep);
+	tcase_add_test(t, half_slices_while_faults_come);
+	tcase_add_test(t, a_fault_goes_before_what_has_arrived);
+	tcase_add_test(t, a_busy_page_is_demanded);
+	tcase_add_test(t, a_page_that_has_arrived_is_demanded);
+	tcase_add_test(t, spaces_are_swept_in_turn);
+	suite_add_tcase(s, t);
+	t = tcase_create("neighbours");
+	tcase_add_test(t, a_stream_has_a_growing_window);
+	tcase_add_test(t, random_faults_have_none);
+	tcase_add_test(t, neighbours_leave_out_what_is_not_owed);
+	suite_add_tcase(s, t);
+	t = tcase_create("requests");
+	tcase_add_test(t, fragments_of_memory_are_one_read);
+	tcase_add_test(t, fragments_of_a_file_are_not);
+	tcase_add_test(t, a_read_goes_to_many_areas);
+	tcase_add_test(t, only_what_has_an_area_is_owed);
+	tcase_add_test(t, huge_pages);
+	suite_add_tcase(s, t);
+	t = tcase_create("close");
+	tcase_add_test(t, nothing_is_closed_before_the_start);
+	tcase_add_test(t, an_empty_space);
+	tcase_add_test(t, no_space_at_all);
+	tcase_add_test(t, not_while_a_request_is_on_its_way);
+	tcase_add_test(t, faults_while_closing_are_answered);
+	tcase_add_test(t, what_others_wait_for_stays);
+	tcase_add_test(t, a_number_is_used_again);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Files as page sources where the page cache is not all there is: on a disk, and behind a mincore()
+ * that does not say. A program of its own because the working directory may be on a filesystem that
+ * cannot forget a page.
+ */
+#define _GNU_SOURCE 1
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "iouring/ring.h"
+#include "iouring/source.h"
+
+enum { PAGE = 4096, SLICE = 16 * PAGE, BYTES = 64 * SLICE };
+
+static uint8_t bytes[BYTES], to[BYTES];
+static struct lz_ring ring;
+static struct lz_source *source;
+static int fd = -1;
+
+/* A file whose bytes are on a disk and, if that can be had, nowhere else. */
+static int cold_file(void)
+{
+	char name[] = "file_cold-XXXXXX";
+	int f = mkstemp(name);
+
+	if (f < 0)
+		return -errno;
+	unlink(name);
+	for (size_t i = 0; i < BYTES; i++)
+		bytes[i] = (uint8_t)(1 + (i * 31 + i / PAGE) % 255);
+	if (write(f, bytes, BYTES) != BYTES || fsync(f) < 0 ||
+	    posix_fadvise(f, 0, 0, POSIX_FADV_DONTNEED) ||
+	    posix_fadvise(f, 0, 0, POSIX_FADV_RANDOM)) {
+		close(f);
+		return -EIO;
+	}
+	return f;
+}
+
+static bool can_be_cold(int f)
+{
+	unsigned char vec = 1;
+	void *map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, f, 0);
+
+	if (map == MAP_FAILED)
+		return false;
+	mincore(map, PAGE, &vec);
+	munmap(map, PAGE);
+	return !(vec & 1);
+}
+
+static void setup(void)
+{
+	ck_assert_int_eq(lz_ring_open(&ring, 8), 0);
+	fd = cold_file();
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(lz_file_open(&source, fd, BYTES), 0);
+}
+
+static void teardown(void)
+{
+	source->ops->close(source);
+	close(fd);
+	lz_ring_close(&ring);
+}
+
+static int64_t read_all(uint64_t offset, size_t len)
+{
+	struct lz_source_read r = {
+		.source = source, .offset = offset, .to = to, .len = len, .buffer = -1
+	};
+	struct lz_completion c;
+	int64_t result;
+
+	ck_assert_int_eq(source->ops->begin(source, &ring, &r), 0);
+	for (;;) {
+		ck_assert_int_eq(lz_ring_wait(&ring, -1), 0);
+		if (lz_ring_reap(&ring, &c, 1) && lz_source_completed(&r, &ring, c.res, &result))
+			return result;
+	}
+}
+
+static int64_t tick(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+/* Asks anew: an answer is good for the clock's tick that it was given in. */
+static bool resident(uint64_t offset, size_t len)
+{
+	int64_t before = tick();
+
+	while (tick() == before)
+		continue;
+	return source->ops->resident(source, offset, len);
+}
+
+START_TEST(cold_until_it_was_read)
+{
+	for (uint64_t offset = 0; offset < BYTES; offset += SLICE)
+		ck_assert(!resident(offset, SLICE));
+	ck_assert_int_eq(read_all(8 * SLICE, SLICE), SLICE);
+	ck_assert_mem_eq(to, bytes + 8 * SLICE, SLICE);
+	ck_assert(resident(8 * SLICE, SLICE));
+	ck_assert_mem_eq(source->ops->at(source, 8 * SLICE, SLICE), bytes + 8 * SLICE, SLICE);
+	ck_assert(!resident(40 * SLICE, SLICE));
+	ck_assert(!resident(8 * SLICE, BYTES - 8 * SLICE));
+}
+END_TEST
+
+START_TEST(cold_again_when_it_was_dropped)
+{
+	ck_assert_int_eq(read_all(0, BYTES), BYTES);
+	ck_assert_mem_eq(to, bytes, BYTES);
+	ck_assert(resident(0, BYTES));
+	ck_assert_int_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	ck_assert(!resident(0, PAGE));
+	ck_assert(!resident(BYTES - PAGE, PAGE));
+}
+END_TEST
+
+START_TEST(a_hole_is_cold_and_zero)
+{
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	ck_assert_int_eq(read_all(0, BYTES), BYTES);
+	ck_assert_int_eq(fallocate(fd, punch, SLICE, SLICE), 0);
+	ck_assert(!resident(SLICE, PAGE));
+	ck_assert_int_eq(read_all(SLICE, SLICE), SLICE);
+	for (int i = 0; i < SLICE; i++)
+		ck_assert_uint_eq(to[i], 0);
+}
+END_TEST
+
+START_TEST(shrinks_under_us)
+{
+	ck_assert_int_eq(read_all(0, BYTES), BYTES);
+	ck_assert_int_eq(ftruncate(fd, SLICE + 100), 0);
+	ck_assert(resident(0, SLICE));
+	ck_assert(!resident(SLICE, PAGE));
+	ck_assert(!resident(2 * SLICE, PAGE));
+	ck_assert_int_eq(read_all(0, BYTES), SLICE + 100);
+}
+END_TEST
+
+/*
+ * Somebody else's file: mincore() says that everything is resident, even what is dropped or behind
+ * the end, so nothing is believed. An ordinary user sees the same for what is root's.
+ */
+START_TEST(nothing_is_resident_where_mincore_lies)
+{
+	if (geteuid() != 0) {
+		close(fd);
+		fd = open("/bin/sh", O_RDONLY);
+		ck_assert_int_ge(fd, 0);
+	} else {
+		ck_assert_int_eq(read_all(0, SLICE), SLICE);
+		ck_assert(resident(0, SLICE));
+		ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
+	}
+	source->ops->close(source);
+	ck_assert_int_eq(lz_file_open(&source, fd, BYTES), 0);
+	ck_assert_int_gt(read_all(0, SLICE), 0);
+	ck_assert(!resident(0, PAGE));
+	ck_assert_ptr_nonnull(source->ops->at(source, 0, SLICE));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("file_cold");
+	TCase *t = tcase_create("file_cold");
+	int ret = lz_ring_open(&ring, 8), f = cold_file(), failed;
+	SRunner *r;
+
+	if (ret || f < 0 || !can_be_cold(f)) {
+		printf("skipped: io_uring: %s; a file here: %s; its pages can be dropped: %s\n",
+		       ret ? strerror(-ret) : "yes", f < 0 ? strerror(-f) : "yes",
+		       f >= 0 && can_be_cold(f) ? "yes" : "no");
+		return 77;
+	}
+	close(f);
+	lz_ring_close(&ring);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, cold_until_it_was_read);
+	tcase_add_test(t, cold_again_when_it_was_dropped);
+	tcase_add_test(t, a_hole_is_cold_and_zero);
+	tcase_add_test(t, shrinks_under_us);
+	tcase_add_test(t, nothing_is_resident_where_mincore_lies);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The shared state: whatever has been done, an engine rebuilt from it owes what the first one owed,
+ * where it is now; and no message is taken twice or not at all.
+ *
+ * limits: small
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "uffd/bits.h"
+#include "uffd/state.h"
+
+#define K4(n) ((uint64_t)(n) << 12)
+
+enum { PAGES = 70, BASE = 0x100000, NONE = -1 };
+
+static const struct lz_seg AREAS[] = {
+	{ BASE, BASE + 0x10000, BASE, 12, 0 },
+	{ BASE + 0x10000, BASE + 0x40000, BASE + 0x10000, 12, 0 },
+};
+static struct lz_state *st;
+static struct lz_engine *e;
+static struct lz_plan *plan;
+static uint64_t now_ns, seed;
+
+static uint64_t pick(uint64_t below)
+{
+	seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return (seed >> 33) % below;
+}
+
+static int find_memory(void *arg, uint64_t memory, struct lz_plan **p, const struct lz_seg **seg,
+		       size_t *nr)
+{
+	(void)arg;
+	if (memory > 1)
+		return -ENOENT;
+	*p = plan;
+	*seg = AREAS;
+	*nr = 2 - (size_t)memory; /* memory 1 has but the first area */
+	return 0;
+}
+static const struct lz_memories MEMORIES = { .find = find_memory };
+
+static struct lz_engine *new_engine(void)
+{
+	const struct lz_engine_options o = { .stats = &st->stats };
+	struct lz_engine *n;
+
+	ck_assert_int_eq(lz_engine_new(&n, &o), 0);
+	return n;
+}
+
+static void set_up(void)
+{
+	const struct lz_piece piece = { BASE, K4(60), 0, 0, 12 };
+
+	st = calloc(1, lz_state_size(PAGES));
+	ck_assert_ptr_nonnull(st);
+	lz_state_init(st, PAGES);
+	ck_assert_int_eq(lz_plan_new(&plan), 0);
+	ck_assert_int_eq(lz_plan_add(plan, &piece), 0);
+	lz_plan_seal(plan);
+	e = new_engine();
+}
+
+static void tear_down(void)
+{
+	lz_engine_check(e);
+	lz_engine_free(e);
+	lz_plan_put(plan);
+	free(st);
+}
+
+static int attach(int uffd)
+{
+	return lz_state_attach(st, e, &MEMORIES, 0, uffd, uffd + 100, ++now_ns);
+}
+
+/* ---- messages ---- */
+
+static struct uffd_msg fault(uint64_t page)
+{
+	struct uffd_msg m = { .event = UFFD_EVENT_PAGEFAULT };
+
+	m.arg.pagefault.address = BASE + K4(page);
+	return m;
+}
+
+static struct uffd_msg drop(uint8_t event, uint64_t from, uint64_t to)
+{
+	struct uffd_msg m = { .event = event };
+
+	m.arg.remove.start = BASE + K4(from);
+	m.arg.remove.end = BASE + K4(to);
+	return m;
+}
+
+static struct uffd_msg move(uint64_t from, uint64_t nr, uint64_t to)
+{
+	struct uffd_msg m = { .event = UFFD_EVENT_REMAP };
+
+	m.arg.remap.from = BASE + K4(from);
+	m.arg.remap.to = BASE + K4(to);
+	m.arg.remap.len = K4(nr);
+	return m;
+}
+
+static struct uffd_msg forks(uint32_t ufd)
+{
+	struct uffd_msg m = { .event = UFFD_EVENT_FORK };
+
+	m.arg.fork.ufd = ufd;
+	return m;
+}
+
+static enum lz_taken take_at(uint32_t space, unsigned index, struct lz_event *ev)
+{
+	int ufd;
+
+	return lz_state_take(st, e, space, index, NONE, ++now_ns, ev, &ufd);
+}
+
+/* A batch of one, from its arrival to its end. */
+static enum lz_taken take(uint32_t space, struct uffd_msg m)
+{
+	struct lz_event ev;
+	enum lz_taken t;
+
+	st->slot[space].armed[0] = m;
+	ck_assert_uint_eq(lz_state_nr_messages(&st->slot[space]), 1);
+	t = take_at(space, 0, &ev);
+	lz_state_rearm(st, space);
+	ck_assert_uint_eq(lz_state_nr_messages(&st->slot[space]), 0);
+	return t;
+}
+
+/* ---- a successor, compared ---- */
+
+static uint64_t owed(const struct lz_engine *of, uint32_t space)
+{
+	uint64_t page = 0, sum = 0;
+	struct lz_range r;
+
+	/* Ranges end with segments, which are the same in both. */
+	while (lz_engine_owed_range(of, space, &page, &r))
+		sum = sum * 31 + r.start + lz_range_len(r);
+	return sum;
+}
+
+static void compare(const struct lz_engine *a, const struct lz_engine *b)
+{
+	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++) {
+		const struct lz_seg *x, *y;
+		size_t nr, nr_y;
+
+		ck_assert_int_eq(lz_engine_serves(a, i), lz_engine_serves(b, i));
+		if (!lz_engine_serves(a, i))
+			continue;
+		x = lz_engine_segs(a, i, &nr);
+		y = lz_engine_segs(b, i, &nr_y);
+		ck_assert_uint_eq(nr, nr_y);
+		ck_assert(!nr || !memcmp(x, y, nr * sizeof(*x)));
+		ck_assert_uint_eq(owed(a, i), owed(b, i));
+	}
+	ck_assert_int_eq(lz_engine_is_started(a), lz_engine_is_started(b));
+}
+
+static int replay(void)
+{
+	int half_closed = 99;
+
+	lz_engine_free(e);
+	e = new_engine();
+	ck_assert_int_eq(lz_state_replay(st, e, &MEMORIES, &half_closed), 0);
+	lz_engine_check(e);
+	return half_closed;
+}
+
+/* Nothing was under way: the successor is the same, and so is what it was told of its slots. */
+static void succeed(void)
+{
+	struct lz_slot slot[LZ_SPACES_MAX];
+	struct lz_stats stats = st->stats;
+	struct lz_engine *old = e;
+
+	memcpy(slot, st->slot, sizeof(slot));
+	e = new_engine();
+	ck_assert_int_eq(replay(), NONE);
+	compare(old, e);
+	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
+		if (lz_engine_serves(e, i)) {
+			ck_assert_int_eq(st->slot[i].uffd, slot[i].uffd);
+			ck_assert_int_eq(st->slot[i].pidfd, slot[i].pidfd);
+			ck_assert_uint_eq(st->slot[i].kin, slot[i].kin);
+			ck_assert_uint_eq(st->slot[i].memory, slot[i].memory);
+			ck_assert_uint_eq(st->slot[i].seen, 0);
+		}
+	/* What is done again has been counted before. */
+	ck_assert(!memcmp(&stats, &st->stats, sizeof(stats)));
+	lz_engine_free(old);
+}
+
+/* ---- tests ---- */
+
+START_TEST(fresh)
+{
+	ck_assert(!lz_state_is_used(st));
+	ck_assert(!lz_state_is_full(st));
+	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++) {
+		ck_assert_int_eq(st->slot[i].uffd, NONE);
+		ck_assert_int_eq(st->slot[i].pidfd, NONE);
+	}
+	ck_assert_int_eq(replay(), NONE);
+	ck_assert_int_eq(attach(7), 0);
+	ck_assert(lz_state_is_used(st));
+	ck_assert_int_eq(st->slot[0].uffd, 7);
+	ck_assert_int_eq(st->slot[0].pidfd, 107);
+	succeed();
+	/* The bits of each space have room of their own. */
+	ck_assert_ptr_eq(lz_state_words(st, 1), lz_state_words(st, 0) + 2);
+	ck_assert_ptr_eq(lz_state_words(st, LZ_SPACES_MAX), (char *)st + lz_state_size(PAGES));
+}
+END_TEST
+
+START_TEST(attach_refused)
+{
+	struct lz_plan *large;
+	struct lz_plan *mine = plan;
+	const struct lz_piece piece = { BASE, K4(PAGES + 1), 0, 0, 12 };
+
+	ck_assert_int_eq(lz_state_attach(st, e, &MEMORIES, 2, 3, 4, ++now_ns), -ENOENT);
+	ck_assert_int_eq(lz_plan_new(&large), 0);
+	ck_assert_int_eq(lz_plan_add(large, &piece), 0);
+	lz_plan_seal(large);
+	plan = large;
+	ck_assert_int_eq(attach(3), -EINVAL);
+	plan = mine;
+	lz_plan_put(large);
+	ck_assert(!lz_state_is_used(st));
+	ck_assert_int_eq(st->slot[0].uffd, NONE);
+	for (int i = 0; i < LZ_SPACES_MAX; i++)
+		ck_assert_int_eq(attach(i), i);
+	ck_assert_int_eq(attach(50), -ENOSPC);
+	succeed();
+}
+END_TEST
+
+START_TEST(messages)
+{
+	struct lz_slot *s = &st->slot[0];
+	struct lz_event ev;
+
+	attach(3);
+	for (unsigned i = 0; i < LZ_BATCH_MAX; i++) {
+		ck_assert_uint_eq(lz_state_nr_messages(s), i);
+		s->armed[i] = fault(i);
+	}
+	ck_assert_uint_eq(lz_state_nr_messages(s), LZ_BATCH_MAX);
+	ck_assert_int_eq(take_at(0, 1, &ev), LZ_TAKEN);
+	ck_assert_int_eq(ev.type, LZ_EV_FAULT);
+	ck_assert_uint_eq(ev.range.start, BASE + K4(1));
+	s->seen = 2;
+	ck_assert_uint_eq(lz_state_nr_messages(s), LZ_BATCH_MAX);
+	lz_state_rearm(st, 0);
+	ck_assert_uint_eq(s->seen, 0);
+	ck_assert_uint_eq(lz_state_nr_messages(s), 0);
+	s->armed[0].event = 0x77;
+	ck_assert_int_eq(take_at(0, 0, &ev), LZ_TAKEN_UNKNOWN);
+}
+END_TEST
+
+START_TEST(what_is_noted)
+{
+	const struct lz_journal *j = &st->journal;
+
+	attach(3);
+	ck_assert_uint_eq(j->nr[0], 1);
+	/* Faults come again, and a removal is wholly in the bits. */
+	ck_assert_int_eq(take(0, fault(1)), LZ_TAKEN);
+	ck_assert_int_eq(take(0, drop(UFFD_EVENT_REMOVE, 2, 4)), LZ_TAKEN);
+	ck_assert_uint_eq(j->nr[0], 1);
+	ck_assert_int_eq(take(0, drop(UFFD_EVENT_UNMAP, 8, 20)), LZ_TAKEN);
+	ck_assert_int_eq(take(0, move(0, 4, 100)), LZ_TAKEN);
+	ck_assert_int_eq(take(0, forks(33)), LZ_TAKEN_FORK);
+	ck_assert_uint_eq(j->nr[0], 4);
+	ck_assert_uint_eq(j->note[0][2].batch, j->note[0][1].batch + 1);
+	ck_assert_int_eq(st->slot[1].uffd, 33);
+	ck_assert_int_eq(st->slot[1].pidfd, NONE);
+	ck_assert_uint_eq(st->slot[1].kin, 1);
+	succeed();
+	ck_assert_int_eq(lz_state_start(st, e, ++now_ns), 0);
+	succeed();
+	ck_assert(lz_engine_is_started(e));
+}
+END_TEST
+
+START_TEST(forks_and_what_they_leave)
+{
+	struct lz_event ev;
+	int ufd;
+
+	ck_assert_int_eq(lz_state_attach(st, e, &MEMORIES, 1, 5, 6, ++now_ns), 0);
+	take(0, drop(UFFD_EVENT_REMOVE, 2, 4));
+	/* Messages of the slot's last user, whom nobody has taken them from. */
+	st->slot[1].armed[0] = drop(UFFD_EVENT_UNMAP, 0, 16);
+	st->slot[0].armed[0] = forks(33);
+	ck_assert_int_eq(lz_state_take(st, e, 0, 0, 44, ++now_ns, &ev, &ufd), LZ_TAKEN_FORK);
+	ck_assert_uint_eq(ev.child, 1);
+	ck_assert_int_eq(ufd, 33);
+	lz_state_rearm(st, 0);
+	ck_assert_uint_eq(lz_state_nr_messages(&st->slot[1]), 0);
+	ck_assert_int_eq(st->slot[1].pidfd, 44);
+	ck_assert_uint_eq(st->slot[1].memory, 1);
+	take(1, drop(UFFD_EVENT_UNMAP, 0, 8));
+	take(1, move(8, 4, 80));
+	ck_assert_int_eq(take(1, forks(34)), LZ_TAKEN_FORK);
+	take(0, move(8, 4, 90));
+	succeed();
+}
+END_TEST
+
+START_TEST(a_fork_too_many)
+{
+	for (int i = 0; i < LZ_SPACES_MAX; i++)
+		attach(i);
+	ck_assert_int_eq(take(3, forks(77)), LZ_TAKEN_LOST);
+	succeed();
+}
+END_TEST
+
+START_TEST(a_number_used_again)
+{
+	uint64_t last;
+
+	attach(3);
+	attach(4);
+	take(0, move(0, 16, 100));
+	take(0, drop(UFFD_EVENT_REMOVE, 100, 116));
+	last = st->slot[0].batch;
+	ck_assert_int_eq(lz_state_closing(st, 0), 0);
+	ck_assert_int_eq(lz_state_closed(st, e, 0, ++now_ns), 0);
+	ck_assert_int_eq(st->slot[0].uffd, NONE);
+	succeed();
+	st->slot[0].armed[1] = fault(3);
+	ck_assert_int_eq(attach(9), 0);
+	ck_assert(!memcmp(&st->slot[0].armed[1], &(struct uffd_msg){ 0 }, sizeof(struct uffd_msg)));
+	ck_assert_uint_ne(st->slot[0].batch, last);
+	/* The first user's moves and removals are not the second's. */
+	succeed();
+	take(0, drop(UFFD_EVENT_REMOVE, 0, 2));
+	ck_assert_int_eq(lz_state_closing(st, 1), 0);
+	ck_assert_int_eq(lz_state_closed(st, e, 1, ++now_ns), 0);
+	ck_assert_int_eq(take(0, forks(12)), LZ_TAKEN_FORK);
+	succeed();
+}
+END_TEST
+
+START_TEST(half_closed)
+{
+	attach(3);
+	attach(4);
+	ck_assert_int_eq(lz_state_closing(st, 0), 0);
+	ck_assert_int_eq(replay(), 0);
+	/* Whoever goes on ends what was begun. */
+	ck_assert(lz_engine_serves(e, 0));
+	ck_assert_int_eq(lz_state_closed(st, e, 0, ++now_ns), 0);
+	ck_assert_int_eq(replay(), NONE);
+	ck_assert(!lz_engine_serves(e, 0));
+	ck_assert_int_eq(attach(5), 0);
+	ck_assert_int_eq(lz_state_closing(st, 1), 0);
+	ck_assert_int_eq(replay(), 1);
+}
+END_TEST
+
+/* Dying at any point of a batch: what was noted is not taken again, what was not is. */
+START_TEST(a_batch_half_taken)
+{
+	struct lz_slot *s = &st->slot[0];
+	struct lz_event ev;
+
+	attach(3);
+	s->armed[0] = fault(1);
+	s->armed[1] = move(0, 4, 100);
+	s->armed[2] = forks(33);
+	s->armed[3] = move(100, 4, 0);
+	for (unsigned i = 0; i < (unsigned)_i; i++)
+		take_at(0, i, &ev);
+	ck_assert_int_eq(replay(), NONE);
+	ck_assert_uint_eq(s->seen, _i < 2 ? 0 : (unsigned)_i);
+	ck_assert_uint_eq(lz_state_nr_messages(s), 4);
+	for (unsigned i = s->seen; i < 4; i++)
+		ck_assert_int_ne(take_at(0, i, &ev), LZ_TAKEN_LOST);
+	lz_state_rearm(st, 0);
+	succeed();
+	ck_assert_int_eq(st->slot[1].uffd, 33);
+	ck_assert(!lz_engine_serves(e, 2));
+	ck_assert_int_eq(take(1, fault(100)), LZ_TAKEN);
+	ck_assert_uint_eq(lz_engine_segs(e, 1, &(size_t){ 0 })[0].start, BASE + K4(4));
+}
+END_TEST
+
+/* Fed, and dead before the note counts. */
+START_TEST(a_message_fed_and_not_noted)
+{
+	struct lz_journal *j = &st->journal;
+	struct lz_slot *s = &st->slot[0];
+	struct lz_event ev;
+	uint64_t sum;
+
+	attach(3);
+	s->armed[0] = drop(UFFD_EVENT_UNMAP, 0, 8);
+	s->armed[1] = forks(33);
+	take_at(0, 0, &ev);
+	take_at(0, 1, &ev);
+	sum = owed(e, 0);
+	j->nr[0] -= (unsigned)_i;
+	replay();
+	ck_assert_uint_eq(s->seen, 2 - (unsigned)_i);
+	for (unsigned i = s->seen; i < 2; i++)
+		take_at(0, i, &ev);
+	lz_state_rearm(st, 0);
+	ck_assert_uint_eq(owed(e, 0), sum);
+	ck_assert_uint_eq(owed(e, 1), sum);
+	ck_assert_int_eq(st->slot[1].uffd, 33);
+	succeed();
+}
+END_TEST
+
+START_TEST(an_old_batch_is_not_this_one)
+{
+	attach(3);
+	take(0, move(0, 4, 100));
+	st->slot[0].armed[0] = move(100, 4, 0);
+	/* The kernel has written the next batch, and nobody has taken it. */
+	replay();
+	ck_assert_uint_eq(st->slot[0].seen, 0);
+	ck_assert_uint_eq(lz_state_nr_messages(&st->slot[0]), 1);
+}
+END_TEST
+
+/* ---- compaction ---- */
+
+START_TEST(compaction)
+{
+	attach(3);
+	attach(4);
+	take(0, move(0, 4, 100));
+	take(0, forks(33));
+	take(2, move(8, 8, 200));
+	lz_state_closing(st, 1);
+	lz_state_closed(st, e, 1, ++now_ns);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(lz_state_compact(st, e), 0);
+		succeed();
+		take(2, drop(UFFD_EVENT_UNMAP, (uint64_t)i, (uint64_t)i + 1));
+		succeed();
+	}
+	lz_state_start(st, e, ++now_ns);
+	ck_assert_int_eq(lz_state_compact(st, e), 0);
+	succeed();
+	ck_assert(lz_engine_is_started(e));
+	ck_assert_uint_eq(st->journal.nr[st->journal.active], 2 + 3 + 4 + 1);
+}
+END_TEST
+
+START_TEST(compaction_of_nothing)
+{
+	ck_assert_int_eq(lz_state_compact(st, e), 0);
+	ck_assert(!lz_state_is_used(st));
+	attach(3);
+	take(0, drop(UFFD_EVENT_UNMAP, 0, 1000));
+	ck_assert_int_eq(lz_state_compact(st, e), 0);
+	succeed();
+	ck_assert(lz_engine_serves(e, 0));
+}
+END_TEST
+
+/* There is room for one batch of every space, always. */
+START_TEST(full)
+{
+	unsigned n = 0;
+
+	attach(3);
+	for (; !lz_state_is_full(st); n++)
+		take(0, move(n % 2 ? 100 : 0, 4, n % 2 ? 0 : 100));
+	ck_assert_uint_gt(n, 100);
+	ck_assert_uint_ge(lz_journal_room(&st->journal), LZ_SPACES_MAX * LZ_BATCH_MAX);
+	ck_assert_int_eq(lz_state_compact(st, e), 0);
+	ck_assert(!lz_state_is_full(st));
+	succeed();
+}
+END_TEST
+
+START_TEST(no_room_for_another_note)
+{
+	struct lz_note n = { .type = LZ_NOTE_CLOSING };
+
+	attach(3);
+	while (!lz_journal_add(&st->journal, &n))
+		;
+	ck_assert_int_eq(attach(4), -ENOSPC);
+	ck_assert_int_eq(lz_state_start(st, e, ++now_ns), -ENOSPC);
+	ck_assert(!lz_engine_is_started(e));
+	ck_assert_int_eq(lz_state_closing(st, 0), -ENOSPC);
+	ck_assert_int_eq(lz_state_closed(st, e, 0, ++now_ns), -ENOSPC);
+	ck_assert(lz_engine_serves(e, 0));
+	ck_assert(!lz_engine_serves(e, 1));
+	ck_assert_int_eq(lz_state_compact(st, e), 0);
+	ck_assert_int_eq(attach(4), 1);
+	succeed();
+}
+END_TEST
+
+/* More segments than a half of the journal holds: the other half still counts. */
+START_TEST(too_much_to_compact)
+{
+	attach(3);
+	for (uint64_t i = 0; i < 30; i++)
+		take(0, move(2 * i, 1, 100 + 2 * i));
+	for (uint32_t i = 1; i < LZ_SPACES_MAX; i++)
+		ck_assert_int_eq(take(0, forks(10 + i)), LZ_TAKEN_FORK);
+	ck_assert_int_eq(lz_state_compact(st, e), -ENOSPC);
+	succeed();
+	ck_assert_int_eq(take(7, move(100, 1, 0)), LZ_TAKEN);
+	succeed();
+}
+END_TEST
+
+/* ---- at random ---- */
+
+static void something(void)
+{
+	uint32_t i = (uint32_t)pick(LZ_SPACES_MAX);
+	uint64_t from = pick(120), nr = 1 + pick(10), to = pick(120);
+
+	if (pick(12) == 0) {
+		attach((int)pick(1000));
+		return;
+	}
+	if (!lz_engine_serves(e, i))
+		return;
+	switch (pick(12)) {
+	case 0:
+		take(i, forks((uint32_t)pick(1000)));
+		return;
+	case 1:
+		lz_state_closing(st, i);
+		lz_state_closed(st, e, i, ++now_ns);
+		return;
+	case 2:
+		if (!lz_engine_is_started(e) && !pick(10))
+			lz_state_start(st, e, ++now_ns);
+		return;
+	case 3:
+	case 4:
+		take(i, drop(UFFD_EVENT_UNMAP, from, from + nr));
+		return;
+	case 5:
+	case 6:
+		take(i, drop(UFFD_EVENT_REMOVE, from, from + nr));
+		return;
+	default:
+		if (from + nr <= to || to + nr <= from)
+			take(i, move(from, nr, to));
+		return;
+	}
+}
+
+START_TEST(at_random)
+{
+	seed = (uint64_t)_i;
+	attach(1);
+	for (int i = 0; i < 400; i++) {
+		something();
+		lz_engine_check(e);
+		if (lz_state_is_full(st) && lz_state_compact(st, e))
+			break; /* too many segments for a small half */
+		if (!pick(10))
+			succeed();
+	}
+	succeed();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("state");
+	TCase *t = tcase_create("state");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, set_up, tear_down);
+	tcase_add_test(t, fresh);
+	tcase_add_test(t, attach_refused);
+	tcase_add_test(t, messages);
+	tcase_add_test(t, what_is_noted);
+	tcase_add_test(t, forks_and_what_they_leave);
+	tcase_add_test(t, a_fork_too_many);
+	tcase_add_test(t, a_number_used_again);
+	tcase_add_test(t, half_closed);
+	tcase_add_loop_test(t, a_batch_half_taken, 0, 5);
+	tcase_add_loop_test(t, a_message_fed_and_not_noted, 0, 3);
+	tcase_add_test(t, an_old_batch_is_not_this_one);
+	tcase_add_test(t, compaction);
+	tcase_add_test(t, compaction_of_nothing);
+	tcase_add_test(t, full);
+	tcase_add_test(t, no_room_for_another_note);
+	tcase_add_test(t, too_much_to_compact);
+	tcase_add_loop_test(t, at_random, 0, 60);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

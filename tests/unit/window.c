@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The window against a link in miniature: a rate, a delay, and one queue before the bottleneck. A
+ * reader asks for as much background as the window allows, and for a page on demand now and then;
+ * what is measured is how much of the link is used, and how long a demanded page stands in the queue.
+ */
+#include <check.h>
+#include <stdlib.h>
+
+#include "uffd/window.h"
+
+enum { PAGE = LZ_WINDOW_PAGE, SLICE = 64 << 10, READS = 160, RING = 8192 };
+
+static const uint64_t MS = 1000000, SECOND = 1000000000;
+
+struct read {
+	struct lz_window_mark mark;
+	uint64_t back_ns;
+	bool demanded;
+};
+
+struct link {
+	struct lz_window w;
+	uint64_t rate; /* bytes a second */
+	uint64_t delay_ns, jitter_ns;
+	uint64_t demand_ns; /* between demanded pages, half to one and a half; 0: none */
+	bool halves;        /* faults are lately: slices are halved */
+	uint64_t left;      /* bytes of background that are wanted */
+
+	uint64_t now_ns, free_ns, last_ns, next_demand_ns, seed;
+	struct read ring[RING];
+	unsigned head, tail;
+	uint64_t reads; /* of background, under way */
+
+	/* Measured since reset(). */
+	uint64_t since_ns, bytes, max_reads, max_in_flight, slice;
+	uint64_t nr_demanded, queue_ns, max_queue_ns;
+};
+
+static uint64_t below(struct link *l, uint64_t bound)
+{
+	l->seed = l->seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return bound ? (l->seed >> 20) % bound : 0;
+}
+
+static void reset(struct link *l)
+{
+	l->since_ns = l->now_ns;
+	l->bytes = l->max_reads = l->max_in_flight = l->slice = 0;
+	l->nr_demanded = l->queue_ns = l->max_queue_ns = 0;
+}
+
+static struct link *link_new(uint64_t mbit, uint64_t delay_ns)
+{
+	struct link *l = calloc(1, sizeof(*l));
+
+	ck_assert_ptr_nonnull(l);
+	lz_window_init(&l->w, SLICE, READS);
+	l->rate = mbit * 125000;
+	l->delay_ns = delay_ns;
+	l->left = UINT64_MAX;
+	l->now_ns = l->free_ns = 5 * SECOND;
+	l->seed = 42;
+	reset(l);
+	return l;
+}
+
+static void ask(struct link *l, uint64_t bytes, bool demanded)
+{
+	struct read *r = &l->ring[l->tail++ % RING];
+	uint64_t there_ns = l->now_ns + l->delay_ns / 2, wait_ns;
+
+	ck_assert_uint_lt(l->tail - l->head, RING);
+	lz_window_sent(&l->w, bytes, !demanded, l->now_ns, &r->mark);
+	if (l->free_ns < there_ns)
+		l->free_ns = there_ns;
+	wait_ns = l->free_ns - there_ns;
+	l->free_ns += bytes * SECOND / l->rate;
+	r->back_ns = l->free_ns + l->delay_ns / 2 + below(l, l->jitter_ns);
+	if (r->back_ns < l->last_ns)
+		r->back_ns = l->last_ns; /* one stream: nothing overtakes */
+	l->last_ns = r->back_ns;
+	r->demanded = demanded;
+	if (demanded) {
+		l->nr_demanded++;
+		l->queue_ns += wait_ns;
+		l->max_queue_ns = wait_ns > l->max_queue_ns ? wait_ns : l->max_queue_ns;
+		return;
+	}
+	l->left -= bytes;
+	l->reads++;
+	l->max_reads = l->reads > l->max_reads ? l->reads : l->max_reads;
+	l->slice = bytes > l->slice ? bytes : l->slice;
+	if (l->w.in_flight > l->max_in_flight)
+		l->max_in_flight = l->w.in_flight;
+}
+
+static void ask_all(struct link *l)
+{
+	if (l->demand_ns && l->now_ns >= l->next_demand_ns) {
+		l->next_demand_ns = l->now_ns + l->demand_ns / 2 + below(l, l->demand_ns);
+		ask(l, PAGE, true);
+	}
+	while (l->reads < READS) {
+		uint64_t bytes = lz_window_slice(&l->w);
+
+		if (l->halves && bytes > PAGE)
+			bytes = bytes / 2 / PAGE * PAGE;
+		if (bytes > l->left || !lz_window_allows(&l->w, bytes))
+			break;
+		ask(l, bytes, false);
+	}
+}
+
+static void run(struct link *l, uint64_t ns)
+{
+	uint64_t until = l->now_ns + ns;
+
+	while (l->now_ns < until) {
+		struct read *r = &l->ring[l->head % RING];
+
+		ask_all(l);
+		if (l->head == l->tail || (l->demand_ns && l->next_demand_ns < r->back_ns)) {
+			l->now_ns = l->demand_ns ? l->next_demand_ns : until;
+			continue;
+		}
+		l->head++;
+		l->now_ns = r->back_ns;
+		l->reads -= !r->demanded;
+		l->bytes += r->mark.bytes;
+		lz_window_got(&l->w, r->mark.bytes, l->now_ns, &r->mark);
+	}
+}
+
+/* Per cent of the link that has been used. */
+static uint64_t used(const struct link *l)
+{
+	return (uint64_t)((double)l->bytes * 1e11 / (double)(l->now_ns - l->since_ns) /
+				  (double)l->rate +
+			  0.5);
+}
+
+static uint64_t mean_queue_ns(const struct link *l)
+{
+	ck_assert_uint_gt(l->nr_demanded, 0);
+	return l->queue_ns / l->nr_demanded;
+}
+
+static uint64_t pages_ns(const struct link *l, uint64_t pages)
+{
+	return pages * PAGE * SECOND / l->rate;
+}
+
+/* ---- links that stay as they are ---- */
+
+/* 100 Mbit/s, next door: a page at a time, two on the wire. */
+START_TEST(a_slow_short_link)
+{
+	struct link *l = link_new(100, 200000);
+
+	l->demand_ns = 10 * MS;
+	run(l, SECOND / 10);
+	ck_assert_uint_ge(used(l), 95);
+	reset(l);
+	run(l, 30 * SECOND);
+	ck_assert_uint_ge(used(l), 98);
+	ck_assert_uint_eq(l->slice, PAGE);
+	ck_assert_uint_le(l->max_in_flight, 3 * PAGE); /* with the demanded one */
+	ck_assert_uint_le(mean_queue_ns(l), pages_ns(l, 3) / 2);
+	ck_assert_uint_le(l->max_queue_ns, pages_ns(l, 5) / 2);
+	free(l);
+}
+END_TEST
+
+START_TEST(a_slow_long_link)
+{
+	struct link *l = link_new(100, 20 * MS);
+
+	l->demand_ns = 10 * MS;
+	run(l, SECOND / 2);
+	reset(l);
+	run(l, 30 * SECOND);
+	ck_assert_uint_ge(used(l), 97);
+	ck_assert_uint_eq(l->slice, PAGE);
+	ck_assert_uint_le(mean_queue_ns(l), 1500000);
+	free(l);
+}
+END_TEST
+
+START_TEST(a_fast_long_link)
+{
+	struct link *l = link_new(1000, 20 * MS);
+
+	l->demand_ns = 10 * MS;
+	run(l, SECOND / 2);
+	reset(l);
+	run(l, 30 * SECOND);
+	ck_assert_uint_ge(used(l), 97);
+	ck_assert_uint_le(mean_queue_ns(l), 1500000);
+	free(l);
+}
+END_TEST
+
+/* As many requests as there are would not do, were each a page. */
+START_TEST(slices_grow_with_the_way)
+{
+	struct link *l = link_new(100, 200 * MS);
+
+	run(l, 10 * SECOND);
+	reset(l);
+	run(l, 10 * SECOND);
+	ck_assert_uint_ge(used(l), 95);
+	ck_assert_uint_gt(l->slice, 4 * PAGE);
+	ck_assert_uint_lt(l->max_reads, READS);
+	l->halves = true;
+	reset(l);
+	run(l, 10 * SECOND);
+	ck_assert_uint_ge(used(l), 90);
+	free(l);
+}
+END_TEST
+
+START_TEST(loopback)
+{
+	struct link *l = link_new(16000, 60000);
+
+	l->demand_ns = MS;
+	run(l, SECOND / 10);
+	reset(l);
+	run(l, 2 * SECOND);
+	ck_assert_uint_ge(used(l), 98);
+	ck_assert_uint_eq(l->slice, SLICE);
+	ck_assert_uint_le(l->max_in_flight, (1 << 20) + PAGE);
+	ck_assert_uint_le(l->max_queue_ns, 500000);
+	free(l);
+}
+END_TEST
+
+START_TEST(a_fast_short_link)
+{
+	struct link *l = link_new(1000, 100000);
+
+	l->demand_ns = 5 * MS;
+	l->halves = true;
+	run(l, SECOND / 10);
+	reset(l);
+	run(l, 5 * SECOND);
+	ck_assert_uint_ge(used(l), 98);
+	ck_assert_uint_le(l->max_queue_ns, 500000);
+	free(l);
+}
+END_TEST
+
+START_TEST(jitter)
+{
+	static const struct {
+		uint64_t mbit, delay_ns, jitter_ns, used;
+	} links[] = {
+		{ 100, 20000000, 1000000, 95 },  { 100, 20000000, 4000000, 85 },
+		{ 1000, 20000000, 2000000, 80 }, { 1000, 200000, 500000, 85 },
+		{ 100, 200000, 300000, 93 },     { 50, 100000000, 20000000, 80 },
+	};
+
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+		struct link *l = link_new(links[i].mbit, links[i].delay_ns);
+
+		l->jitter_ns = links[i].jitter_ns;
+		l->demand_ns = 10 * MS;
+		run(l, 3 * SECOND);
+		reset(l);
+		run(l, 30 * SECOND);
+		if (used(l) < links[i].used)
+			ck_abort_msg("link %zu: %lu%% used", i, (unsigned long)used(l));
+		/* No more than the jitter itself and as much again. */
+		ck_assert_uint_le(mean_queue_ns(l), MS + links[i].jitter_ns);
+		free(l);
+	}
+}
+END_TEST
+
+/* ---- links that change ---- */
+
+START_TEST(ten_times_the_rate)
+{
+	static const uint64_t delays[] = { 200000, 20000000 };
+
+	for (int i = 0; i < 2; i++) {
+		struct link *l = link_new(100, delays[i]);
+
+		run(l, 2 * SECOND);
+		l->rate *= 10;
+		run(l, SECOND);
+		reset(l);
+		run(l, 5 * SECOND);
+		ck_assert_uint_ge(used(l), 97);
+		free(l);
+	}
+}
+END_TEST
+
+START_TEST(a_tenth_of_the_rate)
+{
+	static const uint64_t delays[] = { 200000, 20000000 };
+
+	for (int i = 0; i < 2; i++) {
+		struct link *l = link_new(1000, delays[i]);
+
+		l->demand_ns = 10 * MS;
+		run(l, 3 * SECOND);
+		l->rate /= 10;
+		run(l, 2 * SECOND + SECOND / 2);
+		reset(l);
+		run(l, 5 * SECOND);
+		ck_assert_uint_ge(used(l), 95);
+		ck_assert_uint_le(mean_queue_ns(l), 1500000);
+		ck_assert_uint_le(l->max_queue_ns, 10 * MS);
+		free(l);
+	}
+}
+END_TEST
+
+/* Every round trip is as a queue would be, until it is looked at without one. */
+START_TEST(a_longer_way)
+{
+	struct link *l = link_new(1000, 20 * MS);
+
+	l->demand_ns = 10 * MS;
+	run(l, 3 * SECOND);
+	l->delay_ns = 60 * MS;
+	run(l, 12 * SECOND);
+	reset(l);
+	run(l, 12 * SECOND);
+	ck_assert_uint_ge(used(l), 90);
+	l->delay_ns = 20 * MS;
+	run(l, 12 * SECOND);
+	reset(l);
+	run(l, 12 * SECOND);
+	ck_assert_uint_ge(used(l), 95);
+	ck_assert_uint_le(mean_queue_ns(l), 1500000);
+	free(l);
+}
+END_TEST
+
+START_TEST(a_source_that_was_away)
+{
+	struct link *l = link_new(1000, 20 * MS);
+
+	run(l, 3 * SECOND);
+	l->free_ns = l->now_ns + 10 * SECOND; /* all that is asked for comes then */
+	l->rate /= 10;
+	run(l, 11 * SECOND);
+	reset(l);
+	l->demand_ns = 10 * MS;
+	run(l, 5 * SECOND);
+	ck_assert_uint_ge(used(l), 95);
+	ck_assert_uint_le(mean_queue_ns(l), 5 * MS);
+	free(l);
+}
+END_TEST
+
+/* Nothing to ask for is no slow link. */
+START_TEST(idle_times_tell_nothing)
+{
+	struct link *l = link_new(1000, 20 * MS);
+	uint64_t rate;
+
+	run(l, 3 * SECOND);
+	rate = l->w.rate;
+	for (int i = 0; i < 200; i++) {
+		l->left = 4 * SLICE;
+		run(l, 100 * MS);
+	}
+	ck_assert_uint_eq(l->w.rate, rate);
+	l->left = UINT64_MAX;
+	reset(l);
+	run(l, SECOND);
+	ck_assert_uint_ge(used(l), 90);
+	free(l);
+}
+END_TEST
+
+/* ---- the rules ---- */
+
+START_TEST(one_read_always_may)
+{
+	struct lz_window_mark mark, demanded;
+	struct lz_window w;
+
+	lz_window_init(&w, SLICE, READS);
+	ck_assert_uint_eq(lz_window_slice(&w), PAGE);
+	for (int i = 0; i < 100; i++)
+		lz_window_sent(&w, PAGE, false, 1, &demanded);
+	ck_assert(lz_window_allows(&w, SLICE));
+	lz_window_sent(&w, SLICE, true, 1, &mark);
+	ck_assert(!lz_window_allows(&w, PAGE));
+	lz_window_got(&w, 0, 2, &mark);
+	ck_assert(lz_window_allows(&w, SLICE));
+}
+END_TEST
+
+/* A read that fails has been nowhere: it is no short round trip. */
+START_TEST(failed_reads_tell_nothing)
+{
+	struct link *l = link_new(100, 20 * MS);
+	struct lz_window_mark mark;
+	uint64_t bytes;
+
+	run(l, 2 * SECOND);
+	bytes = l->w.rtt_ns;
+	for (int i = 0; i < 100; i++) {
+		lz_window_sent(&l->w, PAGE, true, l->now_ns, &mark);
+		lz_window_got(&l->w, 0, l->now_ns, &mark);
+	}
+	ck_assert_uint_eq(l->w.rtt_ns, bytes);
+	free(l);
+}
+END_TEST
+
+START_TEST(a_clock_that_stands_still)
+{
+	struct lz_window_mark mark[4];
+	struct lz_window w;
+
+	lz_window_init(&w, SLICE, READS);
+	for (int i = 0; i < 1000; i++) {
+		for (int k = 0; k < 4; k++)
+			lz_window_sent(&w, SLICE, true, 7, &mark[k]);
+		for (int k = 0; k < 4; k++)
+			lz_window_got(&w, SLICE, 7, &mark[k]);
+		ck_assert(!lz_window_allows(&w, PAGE) || !w.background ||
+			  lz_window_bytes(&w) >= PAGE);
+	}
+	ck_assert_uint_le(lz_window_bytes(&w), READS * SLICE);
+	ck_assert_uint_eq(lz_window_slice(&w), SLICE);
+	ck_assert_uint_eq(w.in_flight, 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("window");
+	TCase *t = tcase_create("links");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_slow_short_link);
+	tcase_add_test(t, a_slow_long_link);
+	tcase_add_test(t, a_fast_long_link);
+	tcase_add_test(t, slices_grow_with_the_way);
+	tcase_add_test(t, loopback);
+	tcase_add_test(t, a_fast_short_link);
+	tcase_add_test(t, jitter);
+	tcase_add_test(t, ten_times_the_rate);
+	tcase_add_test(t, a_tenth_of_the_rate);
+	tcase_add_test(t, a_longer_way);
+	tcase_add_test(t, a_source_that_was_away);
+	tcase_add_test(t, idle_times_tell_nothing);
+	suite_add_tcase(s, t);
+	t = tcase_create("rules");
+	tcase_add_test(t, one_read_always_may);
+	tcase_add_test(t, failed_reads_tell_nothing);
+	tcase_add_test(t, a_clock_that_stands_still);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `lazyd fill`, and under CRIU's name `lazyd lazy-pages`: the command line, the images, the set-up
+ * in the order that CRIU's callers rely on (listen, then daemonize, then say ready), the result.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tool/out.h"
+#include "tool/session.h"
+#include "tool/tool.h"
+
+static const char HELP[] =
+	"usage: lazyd fill [options]          (also: lazyd lazy-pages, with CRIU's options)\n"
+	"\n"
+	"Gives restored processes their memory: a page when it is touched, the rest behind.\n"
+	"Start it, then `criu restore --lazy-pages` with the same -D and -W.\n"
+	"\n"
+	"  -D, --images-dir DIR        the checkpoint's images (default: .)\n"
+	"  -W, --work-dir DIR          where the socket and relative files are (default: -D)\n"
+	"  -o, --log-file FILE         log there; - for standard output (default: standard error)\n"
+	"  -v, --verbosity[=N]         1 errors, 2 warnings (default), 3 what happens, 4 all\n"
+	"      --status-fd N           write one zero byte to descriptor N when ready, close it\n"
+	"  -d, --daemon                go to the background when ready\n"
+	"      --pidfile FILE          with -d: the daemon's pid\n"
+	"      --page-server           the pages come from a page server: `lazyd serve`,\n"
+	"                              `criu page-server --lazy-pages` or `criu dump --lazy-pages`\n"
+	"      --address ADDRESS       of it: IPv4, IPv6, a name, a unix socket (127.0.0.1)\n"
+	"      --port PORT\n"
+	"      --ps-socket N           a connection to it that is open as descriptor N\n"
+	"      --ps-header 24|32       to a CRIU up to 4.1, or from 4.2 on (default: as the images)\n"
+	"      --source-timeout S      its pages are lost when it is silent for so long (60; 0: never)\n"
+	"      --on-lost poison|kill   pages that cannot be had: SIGBUS (default), or SIGKILL\n"
+	"      --restore-timeout S     give up a restore not heard of for so long (600; 0: never)\n"
+	"      --stats FILE            the final figures as JSON; - for standard output\n"
+	"      --no-progress           no bar and no progress lines\n"
+	"      --no-default-config     accepted: there is no configuration file\n"
+	"\n"
+	"SIGTERM or SIGINT: go on until nothing is owed; a second one: fail closed what is.\n"
+	"Exit status: 0 filled, 1 failed, 2 usage, 3 pages were lost.\n";
+
+enum {
+	OPT_ON_LOST = LZ_SERVICE_LAST,
+	OPT_RESTORE_TIMEOUT,
+	OPT_PAGE_SERVER,
+	OPT_ADDRESS,
+	OPT_PORT,
+	OPT_PS_SOCKET,
+	OPT_PS_HEADER,
+	OPT_SOURCE_TIMEOUT,
+};
+
+static const struct option OPTIONS[] = {
+	LZ_SERVICE_NAMES,
+	{ "on-lost", required_argument, NULL, OPT_ON_LOST },
+	{ "restore-timeout", required_argument, NULL, OPT_RESTORE_TIMEOUT },
+	{ "page-server", no_argument, NULL, OPT_PAGE_SERVER },
+	{ "address", required_argument, NULL, OPT_ADDRESS },
+	{ "port", required_argument, NULL, OPT_PORT },
+	{ "ps-socket", required_argument, NULL, OPT_PS_SOCKET },
+	{ "ps-header", required_argument, NULL, OPT_PS_HEADER },
+	{ "source-timeout", required_argument, NULL, OPT_SOURCE_TIMEOUT },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int take_seconds(const struct lz_service *s, uint32_t *to, const char *complaint)
+{
+	long n = lz_service_number(optarg, 1000000000);
+
+	if (n < 0)
+		return lz_service_usage(s, complaint, optarg);
+	*to = (uint32_t)n;
+	return -1;
+}
+
+/* One of the options that say where the page server is. */
+static int take_peer_option(struct lz_fill_options *o, int c)
+{
+	long n;
+
+	switch (c) {
+	case OPT_PAGE_SERVER:
+		o->page_server = true;
+		return -1;
+	case OPT_ADDRESS:
+		o->address = optarg;
+		return -1;
+	case OPT_PORT:
+		n = lz_service_number(optarg, 65535);
+		if (n <= 0)
+			return lz_service_usage(
+				&o->service, "--port takes a number from 1 to 65535, not", optarg);
+		o->port = optarg;
+		return -1;
+	case OPT_PS_SOCKET:
+		n = lz_service_number(optarg, 1 << 20);
+		if (n < 0 || fcntl((int)n, F_GETFD) < 0)
+			return lz_service_usage(
+				&o->service,
+				"--ps-socket takes the number of an open descriptor, not", optarg);
+		o->ps_socket = (int)n;
+		return -1;
+	case OPT_PS_HEADER:
+		n = lz_service_number(optarg, 32);
+		if (n != 24 && n != 32)
+			return lz_service_usage(&o->service, "--ps-header takes 24 or 32, not",
+						optarg);
+		o->ps_header = (int)n;
+		return -1;
+	default:
+		return take_seconds(&o->service, &o->source_timeout_s,
+				    "--source-timeout takes seconds, not");
+	}
+}
+
+/* One option; -1 to go on, else the exit status. */
+static int take_option(struct lz_fill_options *o, int c)
+{
+	switch (c) {
+	case OPT_ON_LOST:
+		if (strcmp(optarg, "poison") != 0 && strcmp(optarg, "kill") != 0)
+			return lz_service_usage(&o->service, "--on-lost takes poison or kill, not",
+						optarg);
+		o->on_lost = *optarg == 'k' ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;
+		return -1;
+	case OPT_RESTORE_TIMEOUT:
+		return take_seconds(&o->service, &o->restore_timeout_s,
+				    "--restore-timeout takes seconds, not");
+	case OPT_PAGE_SERVER:
+	case OPT_ADDRESS:
+	case OPT_PORT:
+	case OPT_PS_SOCKET:
+	case OPT_PS_HEADER:
+	case OPT_SOURCE_TIMEOUT:
+		return take_peer_option(o, c);
+	case 'h':
+		(void)fputs(HELP, stdout);
+		return LZ_EXIT_OK;
+	default:
+		return lz_service_option(&o->service, c);
+	}
+}
+
+static int parse(struct lz_fill_options *o, int argc, char **argv)
+{
+	int c, r;
+
+	*o = (struct lz_fill_options){ .on_lost = LAZYD_LOST_POISON,
+				       .restore_timeout_s = 600,
+				       .address = "127.0.0.1",
+				       .ps_socket = -1,
+				       .source_timeout_s = 60 };
+	lz_service_init(&o->service, "fill");
+	optind = 0;
+	while ((c = getopt_long(argc, argv, LZ_SERVICE_LETTERS, OPTIONS, NULL)) != -1) {
+		r = take_option(o, c);
+		if (r >= 0)
+			return r;
+	}
+	if (optind < argc)
+		return lz_service_usage(&o->service, "unexpected word", argv[optind]);
+	if (o->page_server && !o->port && o->ps_socket < 0 && !strchr(o->address, '/') &&
+	    strncmp(o->address, "unix:", 5) != 0)
+		return lz_service_usage(&o->service, "which --port has the page server at",
+					o->address);
+	return -1;
+}
+
+/* ---- set-up ---- */
+
+static int refuse(const struct lz_fill *f, const char *sentence)
+{
+	return lz_service_refuse(&f->o.service, sentence);
+}
+
+static int count_tasks(const struct lz_fill *f)
+{
+	struct lazyd_task t;
+	int n = 0;
+
+	while (!lazyd_images_task(f->images, (size_t)n, &t))
+		n++;
+	return n;
+}
+
+static int read_images(struct lz_fill *f, int dirfd, uint64_t *max_pages)
+{
+	struct lazyd_why why = { { 0 } };
+	struct lazyd_task t;
+	int nr, r = lazyd_images_open(&f->images, dirfd, &why);
+
+	if (r)
+		return refuse(f, why.text);
+	r = lz_peer_prepare(f);
+	if (r)
+		return r;
+	nr = count_tasks(f);
+	if (nr > LZ_TASKS_MAX)
+		return refuse(f,
+			      "the images hold more than 4096 tasks, more than one daemon serves");
+	f->task = calloc((size_t)nr + 1, sizeof(*f->task));
+	f->memory = calloc((size_t)nr + 1, sizeof(*f->memory));
+	if (!f->task || !f->memory)
+		return refuse(f, strerror(ENOMEM));
+	for (; f->nr_tasks < (uint32_t)nr; f->nr_tasks++) {
+		struct lz_fill_task *to = &f->task[f->nr_tasks];
+
+		(void)lazyd_images_task(f->images, f->nr_tasks, &t);
+		*to = (struct lz_fill_task){
+			.pid = t.pid, .dead = t.dead, .memory = -1, .pidfd = -1
+		};
+		if (t.dead)
+			continue;
+		to->memory = f->nr_memories;
+		r = lazyd_images_memory(f->images, t.pid, &f->memory[f->nr_memories], &why);
+		if (r)
+			return refuse(f, why.text);
+		if (lazyd_memory_pages(f->memory[f->nr_memories]) > *max_pages)
+			*max_pages = lazyd_memory_pages(f->memory[f->nr_memories]);
+		f->nr_memories++;
+	}
+	return LZ_EXIT_OK;
+}
+
+static int share(struct lz_fill *f, uint64_t max_pages)
+{
+	int r = lazyd_state_new(&f->state, max_pages);
+
+	if (r)
+		return refuse(f, strerror(-r));
+	f->session = mmap(NULL, sizeof(*f->session), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	f->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (f->session == MAP_FAILED || f->kick_fd < 0)
+		return refuse(f, strerror(errno));
+	return LZ_EXIT_OK;
+}
+
+/* ---- the end ---- */
+
+static int write_stats(const struct lz_fill *f, const struct lazyd_stats *s, double seconds, int r)
+{
+	json_t *j = lz_out_stats_json(s, seconds);
+	const char *name = f->o.service.stats_file;
+
+	if (j && !json_object_set_new(j, "exit_status", json_integer(r)) &&
+	    !lz_out_json_file(name, j))
+		return 0;
+	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=stats file=%s cannot be written",
+		   name);
+	return -1;
+}
+
+static int report(struct lz_fill *f, int r)
+{
+	struct lazyd_stats s;
+	double seconds = f->started_ns ? (double)(lz_out_now() - f->started_ns) / 1e9 : 0;
+
+	lazyd_stats(NULL, f->state, &s);
+	lz_log_say(
+		&f->o.service.log, LAZYD_LOG_INFO,
+		"event=end status=%d seconds=%.3f demand=%llu neighbour=%llu sweep=%llu zero=%llu gone=%llu lost=%llu",
+		r, seconds, (unsigned long long)s.pages_demand,
+		(unsigned long long)s.pages_neighbour, (unsigned long long)s.pages_sweep,
+		(unsigned long long)s.pages_zero, (unsigned long long)s.pages_gone,
+		(unsigned long long)s.pages_lost);
+	if (f->started_ns && !f->o.service.daemon && !f->o.service.no_progress)
+		lz_out_summary(stderr, &s, seconds);
+	if (f->o.service.stats_file && write_stats(f, &s, seconds, r) && !r)
+		r = LZ_EXIT_FAILED;
+	return r;
+}
+
+static void fini(struct lz_fill *f)
+{
+	for (int i = 0; i < f->nr_memories; i++)
+		lazyd_memory_put(f->memory[i]);
+	free(f->memory);
+	free(f->task);
+	lazyd_images_close(f->images);
+	lazyd_state_free(f->state);
+}
+
+/* From the socket on: listen, then daemonize, then say ready; CRIU's callers rely on that order. */
+static int serve(struct lz_fill *f)
+{
+	int r = lz_restorer_listen(f) ? LZ_EXIT_FAILED : LZ_EXIT_OK;
+
+	if (!r)
+		r = lz_service_daemonize(&f->o.service);
+	if (!r && lz_keeper_hold_signals(f))
+		r = refuse(f, "signalfd() failed");
+	if (!r) {
+		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=ready tasks=%u", f->nr_tasks);
+		lz_service_ready(&f->o.service);
+		r = report(f, lz_keeper_run(f));
+	}
+	lz_restorer_unlisten(f);
+	return r;
+}
+
+int lz_tool_fill(int argc, char **argv)
+{
+	struct lz_fill f = { .listen_fd = -1, .restorer_fd = -1 };
+	uint64_t max_pages = 0;
+	int images = -1, r = parse(&f.o, argc, argv);
+
+	if (r >= 0)
+		return r;
+	if (lz_service_enter(&f.o.service, &images))
+		return LZ_EXIT_FAILED;
+	r = read_images(&f, images, &max_pages);
+	(void)close(images);
+	if (!r)
+		r = share(&f, max_pages);
+	if (!r)
+		r = serve(&f);
+	fini(&f);
+	return r;
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `lazyd serve`, and under CRIU's name `lazyd page-server --lazy-pages`: answers requests for the pages of an
+ * images directory, for as long as it runs. The command line, the sockets, the signals; the rest is the
+ * library's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tool/addr.h"
+#include "tool/out.h"
+#include "tool/service.h"
+#include "tool/tool.h"
+
+static const char HELP[] =
+	"usage: lazyd serve [options]   (also: lazyd page-server --lazy-pages, with CRIU's options)\n"
+	"\n"
+	"Serves the pages of a checkpoint to `lazyd fill --page-server` and `criu lazy-pages\n"
+	"--page-server`, to many at once, until it is told to stop.\n"
+	"\n"
+	"  -D, --images-dir DIR        the checkpoint's images (default: .)\n"
+	"  -W, --work-dir DIR          where relative files are (default: -D)\n"
+	"      --address ADDRESS       IPv4, IPv6, a name, a unix socket's path (127.0.0.1;\n"
+	"                              page-server: all addresses, as CRIU's)\n"
+	"      --port PORT             0: a free one is picked and printed (default)\n"
+	"      --ps-socket N           serve the connection open as descriptor N, and no other\n"
+	"      --once                  end when the first client has had all it wants, as CRIU's does\n"
+	"      --max-clients N         connections at a time (256); a lazyd makes two\n"
+	"      --idle-timeout S        drop who neither asks nor takes for so long (600; 0: never)\n"
+	"  -o, --log-file FILE         log there; - for standard output (default: standard error)\n"
+	"  -v, --verbosity[=N]         1 errors, 2 warnings (default), 3 what happens, 4 all\n"
+	"      --status-fd N           write one zero byte to descriptor N when ready, close it\n"
+	"  -d, --daemon                go to the background when ready\n"
+	"      --pidfile FILE          with -d: the daemon's pid\n"
+	"      --stats FILE            the final figures as JSON; - for standard output\n"
+	"      --json                  print where it listens as JSON\n"
+	"      --no-progress           no progress lines\n"
+	"      --no-default-config     accepted: there is no configuration file\n"
+	"\n"
+	"SIGTERM or SIGINT: no new clients, end when those that are here have gone; a second one: now.\n"
+	"Exit status: 0 served, 1 failed, 2 usage.\n";
+
+enum {
+	OPT_ADDRESS = LZ_SERVICE_LAST,
+	OPT_PORT,
+	OPT_PS_SOCKET,
+	OPT_ONCE,
+	OPT_MAX_CLIENTS,
+	OPT_IDLE_TIMEOUT,
+	OPT_JSON,
+	OPT_LAZY_PAGES,
+};
+
+static const struct option OPTIONS[] = {
+	LZ_SERVICE_NAMES,
+	{ "address", required_argument, NULL, OPT_ADDRESS },
+	{ "port", required_argument, NULL, OPT_PORT },
+	{ "ps-socket", required_argument, NULL, OPT_PS_SOCKET },
+	{ "once", no_argument, NULL, OPT_ONCE },
+	{ "max-clients", required_argument, NULL, OPT_MAX_CLIENTS },
+	{ "idle-timeout", required_argument, NULL, OPT_IDLE_TIMEOUT },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "lazy-pages", no_argument, NULL, OPT_LAZY_PAGES },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* How often progress is shown. */
+#define LOOK_NS INT64_C(100000000)
+enum { BIND_TRIES = 50, BIND_NAP_NS = 20000000 };
+
+struct serve {
+	struct lz_service service;
+	const char *address, *port;
+	int ps_socket; /* -1: it listens */
+	uint32_t max_clients, idle_timeout_s;
+	bool once, json, lazy_pages;
+	struct lz_addr at;
+	struct lazyd_server *server;
+	int listen_fd;
+};
+
+/* ---- the command line ---- */
+
+static int take_option(struct serve *s, int c)
+{
+	long n;
+
+	switch (c) {
+	case OPT_ADDRESS:
+		s->address = optarg;
+		return -1;
+	case OPT_PORT:
+		if (lz_service_number(optarg, 65535) < 0)
+			return lz_service_usage(&s->service,
+						"--port takes a number up to 65535, not", optarg);
+		s->port = optarg;
+		return -1;
+	case OPT_PS_SOCKET:
+		n = lz_service_number(optarg, 1 << 20);
+		if (n < 0 || fcntl((int)n, F_GETFD) < 0)
+			return lz_service_usage(
+				&s->service,
+				"--ps-socket takes the number of an open descriptor, not", optarg);
+		s->ps_socket = (int)n;
+		return -1;
+	case OPT_MAX_CLIENTS:
+		n = lz_service_number(optarg, 65536);
+		if (n <= 0)
+			return lz_service_usage(&s->service,
+						"--max-clients takes a number from 1 to 65536, not",
+						optarg);
+		s->max_clients = (uint32_t)n;
+		return -1;
+	case OPT_IDLE_TIMEOUT:
+		n = lz_service_number(optarg, 1000000000);
+		if (n < 0)
+			return lz_service_usage(&s->service, "--idle-timeout takes seconds, not",
+						optarg);
+		s->idle_timeout_s = (uint32_t)n;
+		return -1;
+	case OPT_ONCE:
+		s->once = true;
+		return -1;
+	case OPT_JSON:
+		s->json = true;
+		return -1;
+	case OPT_LAZY_PAGES:
+		s->lazy_pages = true;
+		return -1;
+	case 'h':
+		(void)fputs(HELP, stdout);
+		return LZ_EXIT_OK;
+	default:
+		return lz_service_option(&s->service, c);
+	}
+}
+
+static int parse(struct serve *s, int argc, char **argv)
+{
+	bool as_criu = strcmp(argv[0], "page-server") == 0;
+	int c, r;
+
+	*s = (struct serve){ .address = as_criu ? "0.0.0.0" : "127.0.0.1",
+			     .port = "0",
+			     .ps_socket = -1,
+			     .idle_timeout_s = 600,
+			     .once = as_criu,
+			     .listen_fd = -1 };
+	lz_service_init(&s->service, argv[0]);
+	optind = 0;
+	while ((c = getopt_long(argc, argv, LZ_SERVICE_LETTERS, OPTIONS, NULL)) != -1) {
+		r = take_option(s, c);
+		if (r >= 0)
+			return r;
+	}
+	if (optind < argc)
+		return lz_service_usage(&s->service, "unexpected word", argv[optind]);
+	if (as_criu && !s->lazy_pages)
+		return lz_service_usage(
+			&s->service,
+			"lazyd takes no dumps, only serves the pages of one: --lazy-pages goes with",
+			argv[0]);
+	return -1;
+}
+
+/* ---- set-up ---- */
+
+static void log_line(void *arg, enum lazyd_log level, const char *line)
+{
+	lz_log_say(arg, (int)level, "%s", line);
+}
+
+static int open_server(struct serve *s, int images_fd)
+{
+	struct lazyd_server_options o = { .size = sizeof(o),
+					  .max_clients = s->max_clients,
+					  .idle_timeout_s = s->idle_timeout_s,
+					  .once = s->once || s->ps_socket >= 0,
+					  .log = log_line,
+					  .log_arg = &s->service.log };
+	struct lazyd_why why = { { 0 } };
+	struct lazyd_images *images;
+	int r = lazyd_images_open(&images, images_fd, &why);
+
+	if (!r) {
+		r = lazyd_server_new(&s->server, images, &o, &why);
+		lazyd_images_close(images);
+	}
+	return r ? lz_service_refuse(&s->service, why.text) : LZ_EXIT_OK;
+}
+
+static int start_listening(struct serve *s)
+{
+	char text[LZ_ADDR_TEXT_MAX], sentence[LZ_ADDR_TEXT_MAX + 128];
+	int tries = 0;
+
+	if (s->ps_socket >= 0)
+		return LZ_EXIT_OK;
+	if (lz_addr_parse(&s->at, s->address, s->port))
+		return LZ_EXIT_FAILED;
+	do {
+		s->listen_fd = lz_addr_listen(&s->at);
+		/* A server killed a moment ago: the kernel may still be closing its sockets. */
+		if (s->listen_fd == -EADDRINUSE)
+			(void)nanosleep(&(struct timespec){ .tv_nsec = BIND_NAP_NS }, NULL);
+	} while (s->listen_fd == -EADDRINUSE && ++tries < BIND_TRIES);
+	if (s->listen_fd >= 0)
+		return LZ_EXIT_OK;
+	(void)snprintf(sentence, sizeof(sentence), "cannot listen at %s (--address, --port): %s",
+		       lz_addr_text(&s->at, -1, text), strerror(-s->listen_fd));
+	return lz_service_refuse(&s->service, sentence);
+}
+
+/* In the process that will serve: a ring is its opener's. */
+static int hand_over(struct serve *s)
+{
+	int r = s->ps_socket >= 0 ? lazyd_server_accept(s->server, s->ps_socket)
+				  : lazyd_server_listen(s->server, s->listen_fd);
+	char sentence[160];
+
+	if (!r)
+		return LZ_EXIT_OK;
+	(void)snprintf(sentence, sizeof(sentence), "the server cannot start: %s",
+		       r == -EPERM      ? "io_uring is forbidden here (see `lazyd check`)"
+		       : r == -ENOTCONN ? "--ps-socket is no connected socket"
+					: strerror(-r));
+	return lz_service_refuse(&s->service, sentence);
+}
+
+/* Where it listens: the only thing that standard output is for. */
+static void announce(struct serve *s)
+{
+	char text[LZ_ADDR_TEXT_MAX];
+	unsigned port;
+	json_t *j;
+
+	if (s->listen_fd < 0)
+		return;
+	port = lz_addr_port(s->listen_fd);
+	(void)lz_addr_text(&s->at, s->listen_fd, text);
+	lz_log_say(&s->service.log, LAZYD_LOG_INFO, "event=listening address=%s", text);
+	if (s->json) {
+		j = json_pack("{s:s, s:i}", "address", text, "port", (int)port);
+		(void)json_dumpf(j, stdout, JSON_COMPACT);
+		json_decref(j);
+		(void)putchar('\n');
+	} else {
+		(void)printf("listening address=%s port=%u\n", text, port);
+	}
+	(void)fflush(stdout);
+}
+
+/* ---- serving ---- */
+
+static struct lazyd_server *told; /* whom signals stop */
+static volatile sig_atomic_t nr_terms;
+
+static void on_term(int nr)
+{
+	(void)nr;
+	nr_terms++;
+	lazyd_server_stop(told);
+}
+
+static void catch_signals(struct serve *s)
+{
+	struct sigaction a = { .sa_handler = on_term };
+
+	told = s->server;
+	(void)sigaction(SIGINT, &a, NULL);
+	(void)sigaction(SIGTERM, &a, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* On a terminal: one line, drawn over itself. */
+static void show(const struct serve *s)
+{
+	struct lazyd_server_stats n;
+
+	lazyd_server_stats(s->server, &n);
+	(void)fprintf(stderr, "\r%llu clients, %llu requests, %s sent\033[K",
+		      (unsigned long long)n.nr_clients, (unsigned long long)n.requests,
+		      lz_out_size(n.bytes_sent).s);
+}
+
+static int serve(struct serve *s)
+{
+	bool shows = !s->service.daemon && !s->service.no_progress && isatty(STDERR_FILENO);
+	bool finishing = false;
+	int r;
+
+	do {
+		r = lazyd_server_turn(s->server, shows ? LOOK_NS : -1);
+		if (shows)
+			show(s);
+		if (nr_terms && !finishing) {
+			finishing = true;
+			lz_log_say(&s->service.log, LAZYD_LOG_WARN,
+				   "event=signal no new clients; once more: end now");
+			lazyd_server_finish(s->server);
+		}
+	} while (r > 0 && nr_terms < 2);
+	if (shows)
+		(void)fputc('\n', stderr);
+	if (r >= 0)
+		return LZ_EXIT_OK;
+	return lz_service_refuse(&s->service, strerror(-r));
+}
+
+/* ---- the end ---- */
+
+static int report(struct serve *s, int r)
+{
+	const char *name = s->service.stats_file;
+	struct lazyd_server_stats n;
+	json_t *j;
+
+	lazyd_server_stats(s->server, &n);
+	lz_log_say(&s->service.log, LAZYD_LOG_INFO,
+		   "event=end status=%d clients=%llu requests=%llu pages=%llu bytes=%llu", r,
+		   (unsigned long long)n.clients_total, (unsigned long long)n.requests,
+		   (unsigned long long)n.pages, (unsigned long long)n.bytes_sent);
+	if (!name)
+		return r;
+	j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "clients_total",
+		      (json_int_t)n.clients_total, "clients_refused", (json_int_t)n.clients_refused,
+		      "clients_dropped", (json_int_t)n.clients_dropped, "requests",
+		      (json_int_t)n.requests, "pages", (json_int_t)n.pages, "pages_zero",
+		      (json_int_t)n.pages_zero, "pages_lost", (json_int_t)n.pages_lost,
+		      "bytes_sent", (json_int_t)n.bytes_sent, "exit_status", r);
+	if (!lz_out_json_file(name, j))
+		return r;
+	lz_log_say(&s->service.log, LAZYD_LOG_ERROR, "event=stats file=%s cannot be written", name);
+	return r ? r : LZ_EXIT_FAILED;
+}
+
+int lz_tool_serve(int argc, char **argv)
+{
+	struct serve s;
+	int images, r = parse(&s, argc, argv);
+
+	if (r >= 0)
+		return r;
+	if (lz_service_enter(&s.service, &images))
+		return LZ_EXIT_FAILED;
+	r = open_server(&s, images);
+	(void)close(images);
+	if (!r)
+		r = start_listening(&s);
+	if (!r) {
+		announce(&s);
+		r = lz_service_daemonize(&s.service);
+	}
+	if (!r)
+		r = hand_over(&s);
+	if (!r) {
+		catch_signals(&s);
+		lz_service_ready(&s.service);
+		r = report(&s, serve(&s));
+	}
+	if (s.listen_fd >= 0)
+		lz_addr_unlisten(&s.at);
+	lazyd_server_free(s.server);
+	return r;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon's side of CRIU's command line, in the order that its callers rely on. */
+#include "tool/service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tool/out.h"
+#include "tool/tool.h"
+
+void lz_service_init(struct lz_service *s, const char *command)
+{
+	*s = (struct lz_service){ .command = command,
+				  .images_dir = ".",
+				  .status_fd = -1,
+				  .log = { .fd = STDERR_FILENO, .level = LAZYD_LOG_WARN } };
+}
+
+long lz_service_number(const char *text, long max)
+{
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(text, &end, 10);
+	return errno || end == text || *end || n < 0 || n > max ? -1 : n;
+}
+
+int lz_service_usage(const struct lz_service *s, const char *what, const char *value)
+{
+	lz_out_error("%s \"%s\": see `lazyd %s --help`", what, value, s->command);
+	return LZ_EXIT_USAGE;
+}
+
+int lz_service_option(struct lz_service *s, int c)
+{
+	long n;
+
+	switch (c) {
+	case 'D':
+		s->images_dir = optarg;
+		return -1;
+	case 'W':
+		s->work_dir = optarg;
+		return -1;
+	case 'o':
+		s->log_file = optarg;
+		return -1;
+	case 'v':
+		/* CRIU's way: -v is one more, -v4 is four. */
+		n = optarg ? lz_service_number(optarg, 9) : s->log.level + 1;
+		if (n < 0)
+			return lz_service_usage(s, "verbosity takes a number from 0 to 9, not",
+						optarg);
+		s->log.level = (int)n;
+		return -1;
+	case 'd':
+		s->daemon = true;
+		return -1;
+	case LZ_SERVICE_STATUS_FD:
+		n = lz_service_number(optarg, 1 << 20);
+		if (n < 0 || fcntl((int)n, F_GETFD) < 0)
+			return lz_service_usage(
+				s, "--status-fd takes the number of an open descriptor, not",
+				optarg);
+		s->status_fd = (int)n;
+		return -1;
+	case LZ_SERVICE_PIDFILE:
+		s->pidfile = optarg;
+		return -1;
+	case LZ_SERVICE_STATS:
+		s->stats_file = optarg;
+		return -1;
+	case LZ_SERVICE_NO_PROGRESS:
+		s->no_progress = true;
+		return -1;
+	case LZ_SERVICE_NO_DEFAULT_CONFIG:
+		return -1;
+	default: /* getopt has said what is wrong */
+		return LZ_EXIT_USAGE;
+	}
+}
+
+/* ---- set-up ---- */
+
+static int open_log(struct lz_service *s)
+{
+	const char *name = s->log_file;
+
+	if (!name || strcmp(name, "-") == 0) {
+		s->log.fd = name ? STDOUT_FILENO : STDERR_FILENO;
+		return 0;
+	}
+	s->log.fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	if (s->log.fd >= 0)
+		return 0;
+	lz_out_error("log file %s (-o): %s", name, strerror(errno));
+	return -1;
+}
+
+int lz_service_enter(struct lz_service *s, int *images)
+{
+	const char *work = s->work_dir ? s->work_dir : s->images_dir;
+
+	*images = open(s->images_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*images < 0) {
+		lz_out_error("images directory %s (-D): %s", s->images_dir, strerror(errno));
+		return -1;
+	}
+	if (chdir(work)) {
+		lz_out_error("work directory %s (-W): %s", work, strerror(errno));
+		return -1;
+	}
+	return open_log(s);
+}
+
+/* The log is where operators look; the terminal where people do. */
+int lz_service_refuse(const struct lz_service *s, const char *sentence)
+{
+	lz_log_say(&s->log, LAZYD_LOG_ERROR, "event=set-up %s", sentence);
+	if (s->log.fd != STDERR_FILENO && !s->daemon)
+		lz_out_error("%s", sentence);
+	return LZ_EXIT_FAILED;
+}
+
+int lz_service_daemonize(const struct lz_service *s)
+{
+	pid_t pid;
+	int fd;
+
+	if (!s->daemon)
+		return LZ_EXIT_OK;
+	(void)fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		return lz_service_refuse(s, strerror(errno));
+	if (pid) {
+		if (s->pidfile) {
+			fd = open(s->pidfile, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+			if (fd < 0 || dprintf(fd, "%d", (int)pid) < 0) {
+				lz_out_error("pidfile %s: %s", s->pidfile, strerror(errno));
+				(void)kill(pid, SIGTERM);
+				_exit(LZ_EXIT_FAILED);
+			}
+		}
+		_exit(LZ_EXIT_OK);
+	}
+	(void)setsid();
+	fd = open("/dev/null", O_RDWR);
+	for (int i = 0; i < 3; i++)
+		if (fd >= 0 && fd != i)
+			(void)dup2(fd, i);
+	if (fd > 2)
+		(void)close(fd);
+	return LZ_EXIT_OK;
+}
+
+void lz_service_ready(struct lz_service *s)
+{
+	char zero = 0;
+
+	if (s->status_fd < 0)
+		return;
+	(void)!write(s->status_fd, &zero, 1);
+	(void)close(s->status_fd);
+	s->status_fd = -1;
+}

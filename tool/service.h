@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What `lazyd fill` and `lazyd serve` have in common as daemons that take CRIU's options: directories, the
+ * log, going to the background, saying that they are ready.
+ */
+#ifndef LZ_SERVICE_H
+#define LZ_SERVICE_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lz_log {
+	int fd;
+	int level; /* enum lazyd_log; what is above it is not written */
+};
+
+/* One `key=value` line with time, pid and level, whole even where two processes write. */
+__attribute__((format(printf, 3, 4))) void lz_log_say(const struct lz_log *log, int level,
+						      const char *format, ...);
+
+/* Strings are argv's. */
+struct lz_service {
+	const char *command; /* what usage errors name */
+	const char *images_dir, *work_dir, *log_file, *pidfile, *stats_file;
+	int status_fd; /* -1: none */
+	bool daemon, no_progress;
+	struct lz_log log;
+};
+
+/* For getopt_long(): the letters and the long names; values from LZ_SERVICE_LAST on are free. */
+#define LZ_SERVICE_LETTERS "D:W:o:v::dh"
+enum {
+	LZ_SERVICE_STATUS_FD = 256,
+	LZ_SERVICE_PIDFILE,
+	LZ_SERVICE_STATS,
+	LZ_SERVICE_NO_PROGRESS,
+	LZ_SERVICE_NO_DEFAULT_CONFIG,
+	LZ_SERVICE_LAST,
+};
+/* clang-format off */
+#define LZ_SERVICE_NAMES \
+	{ "images-dir", required_argument, NULL, 'D' }, \
+	{ "work-dir", required_argument, NULL, 'W' }, \
+	{ "log-file", required_argument, NULL, 'o' }, \
+	{ "verbosity", optional_argument, NULL, 'v' }, \
+	{ "daemon", no_argument, NULL, 'd' }, \
+	{ "help", no_argument, NULL, 'h' }, \
+	{ "status-fd", required_argument, NULL, LZ_SERVICE_STATUS_FD }, \
+	{ "pidfile", required_argument, NULL, LZ_SERVICE_PIDFILE }, \
+	{ "stats", required_argument, NULL, LZ_SERVICE_STATS }, \
+	{ "no-progress", no_argument, NULL, LZ_SERVICE_NO_PROGRESS }, \
+	{ "no-default-config", no_argument, NULL, LZ_SERVICE_NO_DEFAULT_CONFIG }
+/* clang-format on */
+
+void lz_service_init(struct lz_service *s, const char *command);
+/* The option that getopt_long() returned as @c: -1 to go on, else the exit status. */
+int lz_service_option(struct lz_service *s, int c);
+/* Says that @value is wrong and returns LZ_EXIT_USAGE. */
+int lz_service_usage(const struct lz_service *s, const char *what, const char *value);
+/* A number from 0 to @max, or -1. */
+long lz_service_number(const char *text, long max);
+
+/*
+ * Opens the images directory, goes to the work directory, opens the log: everything after it is
+ * relative to that directory, as with CRIU. 0, or -1 with the reason printed.
+ */
+int lz_service_enter(struct lz_service *s, int *images);
+/* What stopped the set-up, in the log and on the terminal; returns LZ_EXIT_FAILED. */
+int lz_service_refuse(const struct lz_service *s, const char *sentence);
+/* With -d: in the parent writes the pidfile and ends, in the child goes on as a daemon. */
+int lz_service_daemonize(const struct lz_service *s);
+/* Writes the zero byte to the descriptor that waits for it. */
+void lz_service_ready(struct lz_service *s);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The part of next() that runs ahead of the faults: neighbours of those that come in a stream, and
+ * the sweep over all that is left, outward from the last fault. Local pages and those of a remote
+ * source are swept apart: the window of a link is not the limit of a disk, and what waits for one
+ * does not keep the other. Where both could be had the remote ones go first, so that the source,
+ * which may stand still meanwhile, is released early.
+ */
+#include "uffd/engine_priv.h"
+
+#include <string.h>
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static bool is_calm(const struct lz_engine *e)
+{
+	return e->abandoned || !e->fault_ns || e->now_ns - e->fault_ns > LZ_CALM_NS;
+}
+
+/* Bytes of a slice: half as many while faults come, for each may have to wait behind one. */
+static uint64_t slice_bytes(const struct lz_engine *e, bool remote)
+{
+	uint64_t bytes = remote ? lz_window_slice(&e->window) : LZ_SLICE_BYTES;
+
+	return is_calm(e) ? bytes
+			  : (bytes / 2 + LZ_WINDOW_PAGE - 1) & ~(uint64_t)(LZ_WINDOW_PAGE - 1);
+}
+
+static uint64_t slice_pages(const struct lz_engine *e, const struct lz_space *s,
+			    const struct lz_run *run)
+{
+	uint64_t n = slice_bytes(e, lz_space_is_remote(s, run)) >> run->page_shift;
+
+	return n ? n : 1;
+}
+
+/* Owed, not busy, together in their source. */
+uint64_t lz_ahead_slice(const struct lz_engine *e, const struct lz_space *s, uint64_t page,
+			uint64_t max)
+{
+	uint64_t n = slice_pages(e, s, lz_plan_run(s->plan, page));
+
+	n = lz_plan_extent(s->plan, page, least(n, max));
+	n = lz_bits_next_clear(&s->owed, page, page + n) - page;
+	return lz_bits_next_within(&s->busy, page, page + n) - page;
+}
+
+static struct lz_req *take(struct lz_engine *e, enum lz_req_cause cause, bool remote)
+{
+	if (remote)
+		lz_window_press(&e->window, !is_calm(e));
+	if (remote && !lz_window_allows(&e->window, slice_bytes(e, true)))
+		return NULL;
+	return lz_reqs_take(e, cause, remote);
+}
+
+static bool read_pages(struct lz_engine *e, struct lz_req *q, uint32_t space, uint64_t first,
+		       uint64_t nr, enum lz_req_cause cause, struct lz_action *out)
+{
+	lz_reqs_begin(e, q, space, first, nr, cause);
+	lz_reqs_read(e, q, out);
+	return true;
+}
+
+/* ---- neighbours ---- */
+
+void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q)
+{
+	struct lz_space *s = &e->space[q->space];
+	uint64_t page = q->first;
+
+	/* The other sweep stays where it is: its pages may be far from here. */
+	s->front[q->remote].ahead = s->front[q->remote].behind = page;
+	if (page == s->stream_next)
+		s->window = s->window ? s->window * 2 : 4;
+	else
+		s->window /= 2;
+	if (s->window > LZ_WINDOW_MAX)
+		s->window = LZ_WINDOW_MAX;
+	s->stream_next = page + 1 + s->window;
+	if (!s->window || !e->started)
+		return;
+	if (e->nr_hints == LZ_HINTS_MAX)
+		memmove(e->hint, e->hint + 1, --e->nr_hints * sizeof(*e->hint));
+	e->hint[e->nr_hints++] = (struct lz_hint){ q->space, page + 1, s->window };
+}
+
+/* A hint that has to wait keeps none behind it: theirs may be another source. */
+bool lz_ahead_neighbour(struct lz_engine *e, struct lz_action *out)
+{
+	unsigned i = 0;
+
+	while (i < e->nr_hints) {
+		struct lz_hint *h = &e->hint[i];
+		struct lz_space *s = &e->space[h->space];
+		uint64_t end = least(h->page + h->nr, s->owed.nr), page, n;
+		uint32_t space = h->space;
+		struct lz_req *q;
+
+		page = h->page < end && !s->retry_ns ? lz_bits_next(&s->owed, h->page) : end;
+		if (page >= end) {
+			memmove(h, h + 1, (--e->nr_hints - i) * sizeof(*h));
+			continue;
+		}
+		q = take(e, LZ_FOR_NEIGHBOUR, lz_space_is_remote(s, lz_plan_run(s->plan, page)));
+		if (!q) {
+			i++;
+			continue;
+		}
+		n = lz_ahead_slice(e, s, page, end - page);
+		h->nr = end - page - (n ? n : 1);
+		h->page = page + (n ? n : 1);
+		if (n)
+			return read_pages(e, q, space, page, n, LZ_FOR_NEIGHBOUR, out);
+	}
+	return false;
+}
+
+/* ---- the sweep ---- */
+
+/* The first page from @page on that is owed, not on its way, and of this kind. */
+static uint64_t wanted_from(const struct lz_space *s, uint64_t page, bool remote)
+{
+	const struct lz_run *run = NULL;
+
+	while ((page = lz_bits_next(&s->owed, page)) < s->owed.nr) {
+		if (lz_bits_test(&s->busy, page)) {
+			page = lz_bits_next_clear(&s->busy, page, s->busy.nr);
+			continue;
+		}
+		if (!s->mixed)
+			return page;
+		run = lz_plan_run_near(s->plan, run, page);
+		if (lz_space_is_remote(s, run) == remote)
+			return page;
+		page = run->first + lz_plan_run_pages(s->plan, run);
+	}
+	return s->owed.nr;
+}
+
+uint64_t lz_ahead_wanted(const struct lz_space *s)
+{
+	return least(wanted_from(s, 0, false), wanted_from(s, 0, true));
+}
+
+static uint64_t last_before(const struct lz_space *s, uint64_t end, bool remote)
+{
+	uint64_t nr = s->owed.nr, page = lz_bits_prev(&s->owed, end);
+	const struct lz_run *run;
+
+	while (page < nr) {
+		if (lz_bits_test(&s->busy, page)) {
+			page = lz_bits_prev(&s->owed, page);
+			continue;
+		}
+		run = s->mixed ? lz_plan_run(s->plan, page) : NULL;
+		if (!run || lz_space_is_remote(s, run) == remote)
+			break;
+		page = lz_bits_prev(&s->owed, run->first);
+	}
+	return page;
+}
+
+/* The slice that ends at the last wanted page before @end; its first page, nr_pages if none. */
+static uint64_t wanted_before(const struct lz_engine *e, const struct lz_space *s, uint64_t end,
+			      bool remote)
+{
+	uint64_t page = last_before(s, end, remote), first, n, max;
+
+	if (page >= s->owed.nr)
+		return s->owed.nr;
+	max = remote ? slice_pages(e, s, lz_plan_run(s->plan, page)) : LZ_SLICE_PAGES;
+	for (first = page; first && page - first < max - 1; first--)
+		if (!lz_bits_test(&s->owed, first - 1) || lz_bits_test(&s->busy, first - 1))
+			break;
+	while (first + (n = lz_ahead_slice(e, s, first, page + 1 - first)) <= page)
+		first += n;
+	return first;
+}
+
+/* The next slice of a space's sweep: from the last fault outward, forward and backward in turn. */
+static bool sweep(struct lz_engine *e, uint32_t space, bool remote, struct lz_req *q,
+		  struct lz_action *out)
+{
+	struct lz_space *s = &e->space[space];
+	struct lz_front *f = &s->front[remote];
+	uint64_t nr = s->owed.nr, ahead = nr, behind = nr, page, n;
+
+	f->backward = !f->backward;
+	if (!f->backward)
+		f->ahead = ahead = wanted_from(s, f->ahead, remote);
+	if (ahead == nr)
+		behind = wanted_before(e, s, f->behind, remote);
+	page = ahead < nr ? ahead : behind;
+	if (page == nr) { /* one front has come to its end, or pages were left between the two */
+		f->behind = 0;
+		f->ahead = page = ahead = wanted_from(s, f->backward ? f->ahead : 0, remote);
+	}
+	if (page == nr)
+		page = ahead = wanted_from(s, 0, remote);
+	f->dry = page == nr;
+	if (f->dry || (!remote && lz_reqs_are_crowded(e, s, page, LZ_FOR_SWEEP)))
+		return false;
+	n = lz_ahead_slice(e, s, page, LZ_SLICE_PAGES);
+	if (page == ahead)
+		f->ahead = page + n;
+	else
+		f->behind = page;
+	return read_pages(e, q, space, page, n, LZ_FOR_SWEEP, out);
+}
+
+static bool sweep_kind(struct lz_engine *e, bool remote, struct lz_action *out)
+{
+	struct lz_req *q = take(e, LZ_FOR_SWEEP, remote);
+
+	for (uint32_t n = 0; q && n < e->nr_spaces; n++) {
+		uint32_t i = (e->sweep_space[remote] + n) % e->nr_spaces;
+		const struct lz_space *s = &e->space[i];
+
+		if (!s->nr_owed || s->retry_ns || s->kill || s->front[remote].dry)
+			continue;
+		if (sweep(e, i, remote, q, out)) {
+			e->sweep_space[remote] = i + 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool lz_ahead_sweep(struct lz_engine *e, struct lz_action *out)
+{
+	if (!e->started || e->abandoned)
+		return false;
+	if (e->has_remote && !e->released && sweep_kind(e, true, out))
+		return true;
+	return sweep_kind(e, false, out);
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What completes: messages of userfaultfds, bytes of sources, deaths of processes. All of it is
+ * recorded in the engine; what is done about it is next()'s to say.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "uffd/loop.h"
+#include "uffd/uffd.h"
+
+enum { DRAIN_MAX = 64 };
+
+int lz_intake_arm(struct lz_loop *l, uint32_t space)
+{
+	struct lz_slot *slot = &l->state->slot[space];
+	struct lz_loop_space *s = &l->space[space];
+	struct lz_tag tag = { .kind = LZ_TAG_UFFD, .id = space, .generation = s->generation };
+	int r;
+
+	if (l->ring.reads_uffd)
+		r = lz_ring_read(&l->ring, slot->uffd, slot->armed, sizeof(slot->armed), 0, -1,
+				 tag);
+	else
+		r = lz_ring_poll(&l->ring, slot->uffd, tag);
+	s->reading = !r;
+	l->put_off = l->put_off || r;
+	if (!r && slot->pidfd >= 0 && !slot->kin && !s->watching) {
+		tag.kind = LZ_TAG_PIDFD;
+		s->watching = !lz_ring_poll(&l->ring, slot->pidfd, tag);
+	}
+	return r;
+}
+
+/* ---- layout events that cannot be followed ---- */
+
+/* Poisons what @space is owed, through @ufd; *nr: how many pages that were. */
+static int poison_owed(const struct lz_loop *l, uint32_t space, int ufd, uint64_t *nr)
+{
+	uint64_t page = 0, step;
+	struct lz_range r;
+	int64_t done;
+
+	while (lz_engine_owed_range(l->engine, space, &page, &r)) {
+		for (step = lz_range_len(r); !lz_range_is_empty(r); r.start += (uint64_t)done) {
+			if (step > lz_range_len(r))
+				step = lz_range_len(r);
+			done = lz_uffd_poison(ufd, (struct lz_range){ r.start, r.start + step });
+			if (done == -ENOENT && step > 4096) { /* a seam may be within */
+				step = 4096;
+				done = 0;
+			} else if (done == -ENOENT || done == -EEXIST) {
+				done = 4096;
+			} else if (done < 0) {
+				return (int)done;
+			}
+			*nr += (uint64_t)done / 4096;
+		}
+	}
+	return 0;
+}
+
+/* A child nobody can serve: what it is owed is poisoned, or it is killed, before it can read it. */
+static void lose_child(struct lz_loop *l, uint32_t parent, int ufd)
+{
+	uint64_t n = 0;
+
+	if (poison_owed(l, parent, ufd, &n))
+		(void)lz_intake_kill(l, parent);
+	lz_loop_log(l, LAZYD_LOG_ERROR,
+		    "event=child-lost space=%u pages=%" PRIu64
+		    " a forked child cannot be served (limit or memory)",
+		    parent, n);
+	l->state->stats.n.pages_lost += n;
+	(void)close(ufd);
+}
+
+static void lose_moved(struct lz_loop *l, uint32_t space)
+{
+	lz_loop_log(l, LAZYD_LOG_ERROR, "event=move-lost space=%u out of memory; killing it",
+		    space);
+	(void)lz_intake_kill(l, space);
+	lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_EXIT, .space = space });
+}
+
+/* ---- messages ---- */
+
+static void take_one(struct lz_loop *l, uint32_t space, unsigned i)
+{
+	const struct lz_slot *slot = &l->state->slot[space];
+	bool forks = slot->armed[i].event == UFFD_EVENT_FORK;
+	int kin = forks && slot->pidfd >= 0 ? fcntl(slot->pidfd, F_DUPFD_CLOEXEC, 3) : -1;
+	struct lz_event ev;
+	int ufd;
+
+	switch (lz_state_take(l->state, l->engine, space, i, kin, lz_loop_now(), &ev, &ufd)) {
+	case LZ_TAKEN:
+		break;
+	case LZ_TAKEN_FORK:
+		kin = -1;
+		(void)lz_intake_arm(l, ev.child);
+		break;
+	case LZ_TAKEN_LOST:
+		if (forks)
+			lose_child(l, space, ufd);
+		else
+			lose_moved(l, space);
+		break;
+	case LZ_TAKEN_UNKNOWN:
+		lz_loop_log(l, LAZYD_LOG_WARN, "event=unknown-message space=%u type=0x%x", space,
+			    slot->armed[i].event);
+		break;
+	}
+	if (kin >= 0)
+		(void)close(kin);
+}
+
+void lz_intake_take(struct lz_loop *l, uint32_t space)
+{
+	unsigned nr = lz_state_nr_messages(&l->state->slot[space]);
+
+	for (unsigned i = l->state->slot[space].seen; i < nr; i++)
+		take_one(l, space, i);
+	lz_state_rearm(l->state, space);
+}
+
+/* ---- the end of a space ---- */
+
+static void finish_close(struct lz_loop *l, uint32_t space)
+{
+	struct lz_slot *slot = &l->state->slot[space];
+	struct lz_loop_space *s = &l->space[space];
+
+	(void)lz_state_closing(l->state, space);
+	if (slot->uffd >= 0)
+		(void)close(slot->uffd);
+	if (slot->pidfd >= 0)
+		(void)close(slot->pidfd);
+	(void)lz_state_closed(l->state, l->engine, space, lz_loop_now());
+	*s = (struct lz_loop_space){ .generation = (uint16_t)(s->generation + 1) };
+}
+
+void lz_intake_close(struct lz_loop *l, uint32_t space)
+{
+	const struct lz_slot *slot = &l->state->slot[space];
+	struct lz_loop_space *s = &l->space[space];
+	struct lz_tag tag = { .kind = LZ_TAG_PIDFD, .id = space, .generation = s->generation };
+	const struct lz_seg *seg;
+	size_t nr;
+
+	seg = lz_engine_segs(l->engine, space, &nr);
+	for (size_t i = 0; slot->uffd >= 0 && i < nr; i++)
+		(void)lz_uffd_unregister(slot->uffd, (struct lz_range){ seg[i].start, seg[i].end });
+	if (s->watching)
+		(void)lz_ring_cancel(&l->ring, tag);
+	tag.kind = LZ_TAG_UFFD;
+	s->closing = s->reading;
+	/* The ring holds a reference of its own: closed before the read is back, the descriptor
+	 * would go on catching faults that nobody reads. */
+	if (s->reading)
+		(void)lz_ring_cancel(&l->ring, tag);
+	else
+		finish_close(l, space);
+}
+
+/* ---- completions ---- */
+
+static void uffd_completed(struct lz_loop *l, uint32_t space, int32_t res)
+{
+	struct lz_slot *slot = &l->state->slot[space];
+	struct lz_loop_space *s = &l->space[space];
+	ssize_t n;
+
+	s->reading = false;
+	if (res == -EINVAL && l->ring.reads_uffd)
+		l->ring.reads_uffd = false; /* a kernel that cannot: poll from now on */
+	if (res >= 0 && !l->ring.reads_uffd) {
+		n = read(slot->uffd, slot->armed, sizeof(slot->armed));
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			lz_loop_log(l, LAZYD_LOG_ERROR, "event=uffd-read space=%u errno=%d", space,
+				    errno);
+	}
+	lz_intake_take(l, space);
+	if (s->closing) {
+		finish_close(l, space);
+		return;
+	}
+	(void)lz_intake_arm(l, space);
+}
+
+static bool is_passing(int64_t res)
+{
+	return res == -EAGAIN || res == -EBUSY || res == -ENOMEM;
+}
+
+void lz_intake_begin(struct lz_loop *l, uint32_t req)
+{
+	struct lz_loop_req *q = &l->req[req];
+	struct lz_source *s = q->read.source;
+	int r = s->ops->begin(s, &l->ring, &q->read);
+
+	q->in_flight = !r;
+	q->put_off = is_passing(r);
+	l->put_off = l->put_off || q->put_off;
+	if (r && !q->put_off)
+		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_READ, .req = req, .res = r });
+}
+
+/* What found no room in the ring before, or no memory in the kernel. */
+static void begin_again(struct lz_loop *l)
+{
+	l->put_off = false;
+	for (uint32_t i = 0; i < LZ_REQS_MAX; i++)
+		if (l->req[i].put_off)
+			lz_intake_begin(l, i);
+	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
+		if (lz_engine_serves(l->engine, i) && !l->space[i].reading)
+			(void)lz_intake_arm(l, i);
+}
+
+static void read_completed(struct lz_loop *l, uint32_t req, int32_t res)
+{
+	struct lz_loop_req *q = &l->req[req];
+	int64_t result;
+
+	if (q->in_flight && lz_source_completed(&q->read, &l->ring, res, &result))
+		lz_intake_ended(l, req, result);
+}
+
+void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result)
+{
+	struct lz_loop_req *q = &l->req[req];
+	struct lz_event ev = { .type = LZ_EV_READ, .req = req, .res = result };
+	struct lz_loop_memory *m = &l->memory[q->memory];
+	const struct lz_memory_source *from = &m->memory->source[q->source];
+
+	q->in_flight = false;
+	q->put_off = is_passing(ev.res);
+	l->put_off = l->put_off || q->put_off;
+	if (q->put_off)
+		return;
+	if (ev.res > 0 && !from->remote)
+		l->state->stats.n.bytes_read += (uint64_t)ev.res;
+	if ((ev.res < 0 || (size_t)ev.res < q->read.len) && ev.res != -ECANCELED &&
+	    !m->told[q->source]) {
+		m->told[q->source] = true;
+		lz_loop_log(l, LAZYD_LOG_ERROR,
+			    "event=bytes-lost source=%s offset=%" PRIu64 " want=%zu got=%" PRId64
+			    " %s; pages there are failed closed",
+			    from->name, q->read.offset, q->read.len, ev.res,
+			    ev.res < 0     ? strerror((int)-ev.res)
+			    : from->remote ? "the page server has not got them"
+					   : "the file is shorter than its pagemap says");
+	}
+	lz_loop_feed(l, ev);
+}
+
+/* The process has ended, but another may share its memory: then it lives on. */
+static void pidfd_completed(struct lz_loop *l, uint32_t space)
+{
+	const struct lz_slot *slot = &l->state->slot[space];
+	const struct lz_seg *seg;
+	size_t nr;
+
+	l->space[space].watching = false;
+	seg = lz_engine_segs(l->engine, space, &nr);
+	if (lz_uffd_is_dead(slot->uffd, nr ? seg[nr - 1].end : 0x10000))
+		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_EXIT, .space = space });
+}
+
+static void stop_completed(struct lz_loop *l, uint32_t which)
+{
+	int fd = which ? l->timer_fd : l->stop_fd;
+	uint64_t n;
+
+	(void)!read(fd, &n, sizeof(n));
+	l->called = l->called || !which;
+	(void)lz_ring_poll(&l->ring, fd, (struct lz_tag){ .kind = LZ_TAG_STOP, .id = which });
+}
+
+static void completed(struct lz_loop *l, const struct lz_completion *c)
+{
+	bool is_present = c->tag.id < LZ_SPACES_MAX &&
+			  c->tag.generation == l->space[c->tag.id % LZ_SPACES_MAX].generation &&
+			  lz_engine_serves(l->engine, c->tag.id % LZ_SPACES_MAX);
+
+	switch ((enum lz_tag_kind)c->tag.kind) {
+	case LZ_TAG_NONE:
+		break;
+	case LZ_TAG_UFFD:
+		if (is_present)
+			uffd_completed(l, c->tag.id, c->res);
+		break;
+	case LZ_TAG_PIDFD:
+		if (is_present && c->res >= 0)
+			pidfd_completed(l, c->tag.id);
+		break;
+	case LZ_TAG_READ:
+		read_completed(l, c->tag.id, c->res);
+		break;
+	case LZ_TAG_WATCH:
+		l->watching = false;
+		l->called = true;
+		break;
+	case LZ_TAG_STOP:
+		stop_completed(l, c->tag.id);
+		break;
+	case LZ_TAG_NET:
+		if (l->stream)
+			lz_stream_completed(l->stream, &l->ring, c->tag, lz_loop_now());
+		break;
+	}
+}
+
+void lz_intake_drain(struct lz_loop *l)
+{
+	struct lz_completion c[DRAIN_MAX];
+	unsigned n;
+
+	do {
+		n = lz_ring_reap(&l->ring, c, DRAIN_MAX);
+		for (unsigned i = 0; i < n; i++)
+			completed(l, &c[i]);
+		if (l->put_off)
+			begin_again(l);
+		(void)lz_ring_submit(&l->ring);
+	} while (n && lz_ring_has_work(&l->ring));
+}
+
+/* ---- killing ---- */
+
+static int pid_of(int pidfd)
+{
+	char path[64], line[128];
+	int pid = -1;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	f = fopen(path, "re");
+	while (f && pid < 0 && fgets(line, sizeof(line), f))
+		if (strncmp(line, "Pid:", 4) == 0)
+			pid = (int)strtol(line + 4, NULL, 10);
+	if (f)
+		(void)fclose(f);
+	return pid;
+}
+
+/* Every process below @pid, as far as /proc names them; how many those are. */
+static unsigned kill_children(int pid, int depth)
+{
+	unsigned n = 0;
+	char path[64];
+	int child;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	f = fopen(path, "re");
+	while (f && depth < 64 && fscanf(f, "%d", &child) == 1) {
+		n += 1 + kill_children(child, depth + 1);
+		(void)kill(child, SIGKILL);
+	}
+	if (f)
+		(void)fclose(f);
+	return n;
+}
+
+/*
+ * A child's own number is not known. It is among those below its ancestor only while each process
+ * between the two lives, so what it is owed is poisoned as well, whoever was found.
+ */
+static int kill_kin(struct lz_loop *l, uint32_t space)
+{
+	struct lz_slot *slot = &l->state->slot[space];
+	int pid = slot->pidfd >= 0 ? pid_of(slot->pidfd) : -1;
+	unsigned found = pid > 0 ? kill_children(pid, 0) : 0;
+	uint64_t n = 0;
+	int r = poison_owed(l, space, slot->uffd, &n);
+
+	if (!r || r == -ESRCH || r == -ENOSPC)
+		return 0;
+	/* No poison here. It may be none of those found: closed, its descriptor would turn what it
+	 * waits for into zeros. */
+	slot->uffd = -1;
+	return found ? 0 : -ESRCH;
+}
+
+int lz_intake_kill(struct lz_loop *l, uint32_t space)
+{
+	const struct lz_slot *slot = &l->state->slot[space];
+	int r = slot->kin ? kill_kin(l, space) : slot->pidfd < 0 ? -ESRCH : 0;
+
+	if (r || slot->pidfd < 0)
+		return r;
+	if (syscall(SYS_pidfd_send_signal, slot->pidfd, SIGKILL, NULL, 0) && errno != ESRCH)
+		return -errno;
+	return 0;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* The public functions of lazyd.h: check arguments, call, translate. */
+#include "uffd/lazyd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "pagemap/memory.h"
+#include "uffd/loop.h"
+
+struct lazyd_memory {
+	struct lz_memory memory;
+};
+
+struct lazyd_state {
+	struct lz_state *state;
+	size_t len;
+};
+
+struct lazyd {
+	struct lz_loop loop;
+	struct lazyd_state *own; /* the state, where none was given */
+	char error[LAZYD_WHY_MAX];
+};
+
+const char *lazyd_version(void)
+{
+	return LAZYD_VERSION;
+}
+
+__attribute__((format(printf, 3, 4))) static int failed(struct lazyd *l, int r, const char *format,
+							...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(l->error, sizeof(l->error), format, ap);
+	va_end(ap);
+	return r;
+}
+
+/* ---- state ---- */
+
+int lazyd_state_new(struct lazyd_state **out, uint64_t pages)
+{
+	struct lazyd_state *s;
+
+	if (!out || pages > UINT64_C(1) << 40)
+		return -EINVAL;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->len = lz_state_size(pages);
+	s->state = mmap(NULL, s->len, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (s->state == MAP_FAILED) {
+		int r = -errno;
+
+		free(s);
+		return r;
+	}
+	lz_state_init(s->state, pages);
+	*out = s;
+	return 0;
+}
+
+void lazyd_state_free(struct lazyd_state *s)
+{
+	if (!s)
+		return;
+	(void)munmap(s->state, s->len);
+	free(s);
+}
+
+/* ---- engine ---- */
+
+int lazyd_new(struct lazyd **out, const struct lazyd_options *options)
+{
+	struct lazyd_options o = { 0 };
+	struct lazyd *l;
+	int r = 0;
+
+	if (!out || !options || options->size > sizeof(o))
+		return -EINVAL;
+	memcpy(&o, options, options->size);
+	if (o.on_lost != LAZYD_LOST_POISON && o.on_lost != LAZYD_LOST_KILL)
+		return -EINVAL;
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	/* 1 TiB of 4 KiB pages, where nobody has said how much: it is address space only. */
+	if (!o.state)
+		r = lazyd_state_new(&l->own, UINT64_C(1) << 28);
+	if (!r)
+		r = lz_loop_open(&l->loop, o.state ? o.state->state : l->own->state, &o);
+	if (r) {
+		lazyd_state_free(l->own);
+		free(l);
+		return r;
+	}
+	*out = l;
+	return 0;
+}
+
+void lazyd_free(struct lazyd *l)
+{
+	if (!l)
+		return;
+	lz_loop_close(&l->loop);
+	lazyd_state_free(l->own);
+	free(l);
+}
+
+int lazyd_add(struct lazyd *l, struct lazyd_memory *m)
+{
+	int r = lz_loop_add(&l->loop, &m->memory);
+
+	return r < 0 ? failed(l, r, "a memory's page sources cannot be opened: %s", strerror(-r))
+		     : r;
+}
+
+int lazyd_resume(struct lazyd *l)
+{
+	int r = lz_loop_resume(&l->loop);
+
+	return r < 0 ? failed(l, r, "the journal of the engine before cannot be replayed: %s",
+			      strerror(-r))
+		     : r;
+}
+
+int lazyd_attach(struct lazyd *l, int memory, int uffd, int pidfd)
+{
+	int r;
+
+	if (memory < 0 || (uint32_t)memory >= l->loop.nr_memories)
+		return failed(l, -EINVAL, "there is no memory number %d", memory);
+	r = fcntl(uffd, F_GETFL);
+	if (r < 0)
+		return failed(l, -errno, "descriptor %d is not open", uffd);
+	if (!(r & O_NONBLOCK))
+		return failed(l, -EINVAL, "userfaultfd %d must be O_NONBLOCK", uffd);
+	r = lz_loop_attach(&l->loop, (uint32_t)memory, uffd, pidfd);
+	return r < 0 ? failed(l, r, "userfaultfd %d cannot be served: %s", uffd, strerror(-r)) : r;
+}
+
+int lazyd_start(struct lazyd *l)
+{
+	int r = lz_state_start(l->loop.state, l->loop.engine, lz_loop_now());
+
+	return r ? failed(l, r, "the journal is full") : 0;
+}
+
+int lazyd_turn(struct lazyd *l, int64_t timeout_ns)
+{
+	int r = lz_loop_turn(&l->loop, timeout_ns);
+
+	return r < 0 ? failed(l, r, "the event loop cannot go on: %s", strerror(-r)) : r;
+}
+
+int lazyd_fd(struct lazyd *l)
+{
+	return lz_loop_fd(&l->loop);
+}
+
+int lazyd_watch(struct lazyd *l, int fd)
+{
+	return lz_loop_watch(&l->loop, fd);
+}
+
+void lazyd_stop(struct lazyd *l)
+{
+	(void)eventfd_write(l->loop.stop_fd, 1);
+}
+
+int64_t lazyd_abandon(struct lazyd *l)
+{
+	return lz_loop_abandon(&l->loop);
+}
+
+const char *lazyd_error(const struct lazyd *l)
+{
+	return l->error;
+}
+
+void lazyd_stats(const struct lazyd *l, const struct lazyd_state *state, struct lazyd_stats *out)
+{
+	const struct lz_stats *s = l ? &l->loop.state->stats : &state->state->stats;
+
+	if (l)
+		lz_engine_gauge(l->loop.engine);
+	*out = s->n;
+	out->latency_count = s->latency.count;
+	out->latency_p50_ns = lz_latency_percentile(&s->latency, 0.50);
+	out->latency_p99_ns = lz_latency_percentile(&s->latency, 0.99);
+	out->latency_max_ns = s->latency.max_ns;
+}
+
+/* ---- memory made by hand ---- */
+
+int lazyd_memory_new(struct lazyd_memory **out)
+{
+	struct lz_memory *m;
+	int r = lz_memory_new(&m);
+
+	if (!r)
+		*out = (struct lazyd_memory *)m;
+	return r;
+}
+
+int lazyd_memory_add_file(struct lazyd_memory *m, int fd, const char *name)
+{
+	return lz_memory_add_source(&m->memory, fd, name);
+}
+
+int lazyd_memory_add_area(struct lazyd_memory *m, uint64_t start, uint64_t len, uint64_t page_size)
+{
+	struct lz_seg seg = { .start = start, .end = start + len, .identity = start };
+
+	if (!page_size || page_size & (page_size - 1) || !len || start + len < start ||
+	    (start | len) & (page_size - 1) || page_size > LZ_SLICE_BYTES)
+		return -EINVAL;
+	seg.page_shift = (uint32_t)__builtin_ctzll(page_size);
+	return lz_memory_add_seg(&m->memory, &seg);
+}
+
+int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len, int source,
+			   uint64_t offset)
+{
+	struct lz_piece p = { .identity = start, .len = len, .offset = offset, .page_shift = 12 };
+
+	if (source < 0 || (size_t)source >= m->memory.nr_sources)
+		return -EINVAL;
+	p.source = (uint32_t)source;
+	for (size_t i = 0; i < m->memory.nr_segs; i++)
+		if (start >= m->memory.seg[i].start && start < m->memory.seg[i].end)
+			p.page_shift = m->memory.seg[i].page_shift;
+	return lz_plan_add(m->memory.plan, &p);
+}
+
+void lazyd_memory_put(struct lazyd_memory *m)
+{
+	if (m)
+		lz_memory_put(&m->memory);
+}
+
+uint64_t lazyd_memory_pages(const struct lazyd_memory *m)
+{
+	return lz_plan_nr_pages(m->memory.plan);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * liblazyd: fills the memory of restored processes through userfaultfd, a page at the moment it is
+ * touched and the rest in the background. This is the whole public surface.
+ *
+ * Conventions. Handles are opaque. A function returns 0, a count, or -errno; errno itself is left
+ * alone. What can be explained is kept as one sentence in the handle (lazyd_error) or written to
+ * the caller's struct lazyd_why. A descriptor passed in is taken on success and untouched on
+ * failure. The library opens no socket path, forks nothing, sets no signal handler, prints nothing
+ * and reads no environment. One handle is one thread's; only lazyd_stop() may come from another.
+ * Addresses, lengths and offsets are bytes; ranges are half open.
+ */
+#ifndef LAZYD_H
+#define LAZYD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+#define LAZYD_VERSION "0.1.0"
+
+struct lazyd;        /* an engine with the address spaces it serves */
+struct lazyd_memory; /* what one address space held and where its bytes are; immutable, counted */
+struct lazyd_images; /* a directory of CRIU images */
+struct lazyd_state;  /* what outlives the process that runs an engine */
+struct lazyd_writer; /* pagemap and pages images being written */
+struct lazyd_server; /* the other end: serves the pages of images */
+
+enum { LAZYD_WHY_MAX = 512 };
+struct lazyd_why {
+	char text[LAZYD_WHY_MAX]; /* what, where, and what to do; empty on success */
+};
+
+const char *lazyd_version(void);
+
+/* ---- images: lazyd-images(3) ---- */
+
+struct lazyd_task {
+	uint32_t pid, ppid; /* as in the images: the innermost pid namespace */
+	int dead;           /* a zombie: no memory */
+};
+
+struct lazyd_task_report {
+	uint64_t lazy_bytes, eager_bytes, parent_bytes, absent_bytes, area_bytes;
+	uint64_t lost_bytes;   /* of lazy_bytes, those behind the end of their pages file */
+	uint64_t remote_bytes; /* of lazy_bytes, those a page server is asked for */
+	uint64_t nr_entries, nr_runs;
+	uint32_t nr_areas, depth;
+};
+
+/* -EBADMSG: malformed; -EPROTONOSUPPORT: newer than this library; else what open or read said. */
+int lazyd_images_open(struct lazyd_images **out, int dirfd, struct lazyd_why *why);
+void lazyd_images_close(struct lazyd_images *images);
+/* The n-th task in pstree's order; -ENOENT behind the last. */
+int lazyd_images_task(const struct lazyd_images *images, size_t n, struct lazyd_task *task);
+/*
+ * From now on memories are to be filled from a page server: what the newest snapshot holds, or holds
+ * only as lazy, is asked of it (lazyd_remote), and what parents hold is read here where their pages
+ * files are here.
+ */
+void lazyd_images_remote(struct lazyd_images *images);
+/* What tells these images from all others, wherever they were copied: a SHA-256. */
+enum { LAZYD_IDENTITY_LEN = 32 };
+int lazyd_images_identity(struct lazyd_images *images, uint8_t identity[LAZYD_IDENTITY_LEN],
+			  struct lazyd_why *why);
+/* How long the page-server headers of the CRIU that wrote them are: 24 or 32 bytes. */
+int lazyd_images_header(struct lazyd_images *images);
+/* -ENODATA where pages are lazy and stored nowhere (their bytes are with a live source). */
+int lazyd_images_memory(struct lazyd_images *images, uint32_t pid, struct lazyd_memory **out,
+			struct lazyd_why *why);
+/* What a task's memory looks like, problems included: succeeds where memory() says -ENODATA. */
+int lazyd_images_report(struct lazyd_images *images, uint32_t pid, struct lazyd_task_report *report,
+			struct lazyd_why *why);
+
+/* ---- memory made by hand ---- */
+
+int lazyd_memory_new(struct lazyd_memory **out);
+/* Takes @fd, a regular file. Returns the source's number. */
+int lazyd_memory_add_file(struct lazyd_memory *m, int fd, const char *name);
+/* [start, start + len) is to be served; what no piece covers in it reads as zero. */
+int lazyd_memory_add_area(struct lazyd_memory *m, uint64_t start, uint64_t len, uint64_t page_size);
+/* Its bytes at [start, start + len) are at @offset of @source, all whole pages. Ascending. */
+int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len, int source,
+			   uint64_t offset);
+/* Drops the caller's reference; engines keep their own. No add after the first lazyd_add(). */
+void lazyd_memory_put(struct lazyd_memory *m);
+uint64_t lazyd_memory_pages(const struct lazyd_memory *m);
+
+/* ---- a page server as source: lazyd-engine(3) ---- */
+
+struct lazyd_remote {
+	size_t size; /* sizeof(struct lazyd_remote) */
+	/*
+	 * Called whenever a connection is wanted, two to a lazyd: a stream socket that is connected or
+	 * connecting, which the engine takes; -EAGAIN: there cannot be a second one; else -errno, and
+	 * it is called again after a while.
+	 */
+	int (*connect)(void *arg);
+	void *arg;
+	const uint8_t *identity; /* LAZYD_IDENTITY_LEN bytes; checked by a lazyd */
+	int header;              /* to a CRIU: 24 or 32, see lazyd_images_header() */
+	uint64_t timeout_ns;     /* without a word for so long its pages are lost; 0: never */
+};
+
+enum lazyd_remote_state {
+	LAZYD_REMOTE_NONE,
+	LAZYD_REMOTE_OPENING,
+	LAZYD_REMOTE_UP,
+	LAZYD_REMOTE_DOWN,     /* lost; is tried again and again */
+	LAZYD_REMOTE_GONE,     /* for good: on_lost applies */
+	LAZYD_REMOTE_RELEASED, /* all has been had from it */
+};
+
+/* ---- the engine: lazyd-engine(3) ---- */
+
+enum lazyd_on_lost {
+	LAZYD_LOST_POISON, /* the access is a SIGBUS; needs UFFDIO_POISON (Linux 6.6), else kill */
+	LAZYD_LOST_KILL,   /* SIGKILL through the pidfd given to lazyd_attach */
+};
+
+enum lazyd_log { LAZYD_LOG_ERROR = 1, LAZYD_LOG_WARN = 2, LAZYD_LOG_INFO = 3, LAZYD_LOG_DEBUG = 4 };
+
+struct lazyd_options {
+	size_t size; /* sizeof(struct lazyd_options) */
+	enum lazyd_on_lost on_lost;
+	/* Shared state, so that another process can go on after this one died; NULL: private. */
+	struct lazyd_state *state;
+	/* One `key=value` line, no newline. Called on the engine's thread. */
+	void (*log)(void *arg, enum lazyd_log level, const char *line);
+	void *log_arg;
+	/* Where the remote pages of its memories come from; NULL: there are none. Read by lazyd_new(). */
+	const struct lazyd_remote *remote;
+};
+
+/*
+ * Room, in memory shared with children made by fork or clone, for everything an engine cannot ask
+ * for again: layout events, owed bits, statistics. @pages: the largest memory to be served. It is
+ * reserved, not used: pages are taken as they are written.
+ */
+int lazyd_state_new(struct lazyd_state **out, uint64_t pages);
+void lazyd_state_free(struct lazyd_state *state);
+
+int lazyd_new(struct lazyd **out, const struct lazyd_options *options);
+/* Closes what the engine opened. Spaces still owed are left as they are: their descriptors stay
+ * open and belong to nobody; call lazyd_abandon() first. */
+void lazyd_free(struct lazyd *l);
+/* Makes a memory known. Returns its number, 0, 1, ... in the order of the calls. */
+int lazyd_add(struct lazyd *l, struct lazyd_memory *m);
+/*
+ * After lazyd_new() with a state that an engine of a dead process has used, and the same
+ * lazyd_add() calls in the same order: goes on where that engine stopped. The descriptors must
+ * still be open under their old numbers (clone with CLONE_FILES keeps them). Returns the number of
+ * spaces found, 0 for a fresh state.
+ */
+int lazyd_resume(struct lazyd *l);
+/*
+ * Serves one address space: @uffd has done UFFDIO_API, is O_NONBLOCK and may be registered now or
+ * later. @pidfd of its process, or -1: its death is then noticed at the next fill only. Takes both
+ * descriptors. Returns the space's number.
+ */
+int lazyd_attach(struct lazyd *l, int memory, int uffd, int pidfd);
+/* All spaces are registered and run: neighbours and background may be filled from now on. */
+int lazyd_start(struct lazyd *l);
+/*
+ * Serves what there is to serve, then waits until something happens, at most @timeout_ns (negative:
+ * without end, 0: not at all). Returns 1 while there is more to come, 0 when the engine was started
+ * and every space is done with, -errno when the engine cannot go on; lazyd_abandon() then.
+ */
+int lazyd_turn(struct lazyd *l, int64_t timeout_ns);
+/*
+ * Readable when lazyd_turn() has something to do: for poll() in an embedder's own loop, which then
+ * calls lazyd_turn() with a timeout of 0. The engine's own; -errno if there is none to be had.
+ */
+int lazyd_fd(struct lazyd *l);
+/* lazyd_turn() also returns when @fd is readable. One at a time; -1 takes it back. */
+int lazyd_watch(struct lazyd *l, int fd);
+/* From any thread: makes lazyd_turn() return at its next chance. */
+void lazyd_stop(struct lazyd *l);
+/*
+ * Fails closed: every page still owed is poisoned or its process killed, as options say, then all
+ * spaces are closed. Returns the number of pages lost.
+ */
+int64_t lazyd_abandon(struct lazyd *l);
+/* The last failure as a sentence; "" if there was none. Valid until the next call. */
+const char *lazyd_error(const struct lazyd *l);
+
+struct lazyd_stats {
+	uint64_t nr_spaces;   /* being served now */
+	uint64_t pages_total; /* owed at the start, children's share included */
+	uint64_t pages_owed;  /* still owed */
+	uint64_t pages_demand, pages_neighbour, pages_sweep; /* filled from the image, by cause */
+	uint64_t pages_zero;                                 /* zero pages placed on a fault */
+	uint64_t pages_gone; /* owed no longer: removed, unmapped, exited, present already */
+	uint64_t pages_lost; /* their bytes could not be had */
+	uint64_t faults;     /* fault messages read, repeats included */
+	uint64_t waiting;    /* faults not answered yet */
+	uint64_t ev_remove, ev_unmap, ev_remap, ev_fork, ev_exit;
+	uint64_t res_eagain, res_eexist, res_enoent, res_partial;
+	uint64_t bytes_read;    /* through the ring */
+	uint64_t bytes_cached;  /* straight from the page cache, without the ring */
+	uint64_t latency_count; /* faults answered; latencies from message read to page placed */
+	uint64_t latency_p50_ns, latency_p99_ns, latency_max_ns;
+	uint64_t resumes;       /* engines that took over from a dead one */
+	uint64_t bytes_wire;    /* of pages, from a page server */
+	uint64_t remote_zero;   /* pages that it said are zero */
+	uint64_t remote_window; /* bytes of background asked for at a time */
+	uint64_t remote_state;  /* enum lazyd_remote_state */
+	uint64_t reconnects;
+};
+/* Callable on the state alone too (l NULL): another process's view of a running engine. */
+void lazyd_stats(const struct lazyd *l, const struct lazyd_state *state, struct lazyd_stats *stats);
+
+/* ---- serving pages: lazyd-server(3) ---- */
+
+struct lazyd_server_options {
+	size_t size;             /* sizeof(struct lazyd_server_options) */
+	uint32_t max_clients;    /* connections at a time; 0: 256 */
+	uint32_t idle_timeout_s; /* a client that neither asks nor takes is dropped; 0: never */
+	int once;                /* turn() says 0 when the first client has had all it wants */
+	void (*log)(void *arg, enum lazyd_log level, const char *line);
+	void *log_arg;
+};
+
+struct lazyd_server_stats {
+	uint64_t nr_clients; /* connections now */
+	uint64_t clients_total, clients_refused, clients_dropped;
+	uint64_t requests, pages, pages_zero, pages_lost, bytes_sent;
+};
+
+/* Serves all tasks of @images, which stay the caller's and may be closed afterwards. */
+int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
+		     const struct lazyd_server_options *options, struct lazyd_why *why);
+void lazyd_server_free(struct lazyd_server *s);
+/*
+ * Takes a listening stream socket, or a connected one. The thread that gives it the first is the one
+ * that calls turn().
+ */
+int lazyd_server_listen(struct lazyd_server *s, int fd);
+int lazyd_server_accept(struct lazyd_server *s, int fd);
+/* 1: more to come; 0: done; -errno. Waits for at most @timeout_ns (negative: without end). */
+int lazyd_server_turn(struct lazyd_server *s, int64_t timeout_ns);
+/* No new clients: turn() says 0 when those that are here have gone. */
+void lazyd_server_finish(struct lazyd_server *s);
+/* From any thread or a signal handler: makes turn() return at its next chance. */
+void lazyd_server_stop(struct lazyd_server *s);
+void lazyd_server_stats(const struct lazyd_server *s, struct lazyd_server_stats *stats);
+
+/* ---- writing images: lazyd-writer(3) ---- */
+
+enum lazyd_page_flag { LAZYD_PAGE_PARENT = 1, LAZYD_PAGE_LAZY = 2, LAZYD_PAGE_PRESENT = 4 };
+
+struct lazyd_area {
+	uint64_t start, end;
+	uint32_t prot;
+};
+
+/* inventory.img, pstree.img and one mm-<pid>.img for each task; the first task is the root. */
+int lazyd_writer_tasks(int dirfd, const struct lazyd_task *tasks, size_t nr, struct lazyd_why *why);
+int lazyd_writer_areas(int dirfd, uint32_t pid, const struct lazyd_area *areas, size_t nr,
+		       struct lazyd_why *why);
+/* pagemap-<pid>.img and pages-<pages_id>.img, in CRIU 4.2's encoding. */
+int lazyd_writer_open(struct lazyd_writer **out, int dirfd, uint32_t pid, uint32_t pages_id,
+		      struct lazyd_why *why);
+int lazyd_writer_add(struct lazyd_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32_t flags,
+		     const void *bytes, struct lazyd_why *why);
+int lazyd_writer_close(struct lazyd_writer *w, struct lazyd_why *why);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

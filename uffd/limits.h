@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* Every limit of the engine, each with the sentence that justifies it. */
+#ifndef LZ_LIMITS_H
+#define LZ_LIMITS_H
+
+#ifndef LZ_LIMITS_SMALL
+enum {
+	/* Tasks of a restore and the children they fork while it lasts; a slot costs address space
+	 * only. A fork past the limit is failed closed: what the child is owed is poisoned. */
+	LZ_SPACES_MAX = 4096,
+	/* Reads in flight: a long fat link wants megabytes of them, of a slice each. */
+	LZ_REQS_MAX = 256,
+	/* The same where all sources are local. A disk is kept busy by 32; the rest is headroom so
+	 * that a demanded page finds a free one while others wait for a slow file. */
+	LZ_REQS_LOCAL = 64,
+	/* Kept for faults, whatever runs ahead. */
+	LZ_REQS_FAULT = 32,
+	/* What runs ahead in local sources: the sweep, and with it the neighbours of faults. */
+	LZ_REQS_SWEEP = 16,
+	LZ_REQS_AHEAD = 32,
+	/* A quarter of all, and of the sweep, is kept from any one source: a slow one delays its own
+	 * pages only. */
+	/* One read and one COPY at most: 64 KiB is where COPY stops getting faster, and about 25 us
+	 * that a fault may have to wait. */
+	LZ_SLICE_BYTES = 64 << 10,
+	/* Pages of a slice at most, for the smallest page. */
+	LZ_SLICE_PAGES = LZ_SLICE_BYTES >> 12,
+	/* Faults noted and not yet answered; a thread past them is woken when they are. */
+	LZ_FAULTS_MAX = 1024,
+	/* Wakes owed to threads; each is served before anything else, so a turn's worth is enough.
+	 * Past them the next wake of that space covers all of it. */
+	LZ_WAKES_MAX = 64,
+	/* Hints for neighbours; the oldest is forgotten, they are hints. */
+	LZ_HINTS_MAX = 16,
+	/* Neighbours read behind a fault of a sequential stream, in pages. */
+	LZ_WINDOW_MAX = 64,
+	/* Messages one read of a userfaultfd takes. */
+	LZ_BATCH_MAX = 16,
+	/* Layout notes in one half of the journal; it is compacted into the other half when full.
+	 * 64 bytes each, taken only when written. */
+	LZ_JOURNAL_NOTES = 1 << 20,
+	/* Memories an engine serves: one a task. */
+	LZ_MEMORIES_MAX = 4096,
+};
+#else
+/* So small that the property suite meets every one of them; for tests only. */
+enum {
+	LZ_SPACES_MAX = 8,
+	LZ_REQS_MAX = 8,
+	LZ_REQS_LOCAL = 5,
+	LZ_REQS_FAULT = 2,
+	LZ_REQS_SWEEP = 2,
+	LZ_REQS_AHEAD = 3,
+	LZ_SLICE_BYTES = 16 << 10,
+	LZ_SLICE_PAGES = LZ_SLICE_BYTES >> 12,
+	LZ_FAULTS_MAX = 3,
+	LZ_WAKES_MAX = 1,
+	LZ_HINTS_MAX = 2,
+	LZ_WINDOW_MAX = 8,
+	LZ_BATCH_MAX = 4,
+	LZ_JOURNAL_NOTES = 256,
+	LZ_MEMORIES_MAX = 8,
+};
+#endif
+
+/* A fill that said EAGAIN is tried again after this long, twice as long each time up to the second
+ * figure: the kernel's flag falls when the thread that changes the layout runs again (up to 3 ms
+ * seen), and no event tells. */
+#define LZ_RETRY_MIN_NS UINT64_C(50000)
+#define LZ_RETRY_MAX_NS UINT64_C(2000000)
+/* So long after the last fault the sweep takes whole slices again. */
+#define LZ_CALM_NS UINT64_C(5000000)
+
+#endif

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT */
+/* The turn, and the actions it carries out. */
+#include "uffd/loop.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "uffd/uffd.h"
+
+/* A turn that finds more and more to do returns after this long: its caller may have other work. */
+#define TURN_NS UINT64_C(2000000)
+/* How often the figures that are a state are written for whoever looks on. */
+#define GAUGE_NS UINT64_C(20000000)
+/* What the ring had no room for, or the kernel no memory, is tried again after this long. */
+#define PUT_OFF_NS UINT64_C(5000000)
+/* Reads up to this go through read_now(), longer ones from the mapping. */
+enum { NOW_BYTES = 4096 };
+/* abandon() gives a stalled space this long to let itself be poisoned. */
+#define ABANDON_NS UINT64_C(5000000000)
+
+uint64_t lz_loop_now(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+void lz_loop_feed(struct lz_loop *l, struct lz_event ev)
+{
+	ev.now_ns = lz_loop_now();
+	(void)lz_engine_feed(l->engine, &ev); /* fails for layout events only: intake.c */
+}
+
+void lz_loop_log(struct lz_loop *l, enum lazyd_log level, const char *format, ...)
+{
+	char line[512];
+	va_list ap;
+
+	if (!l->log)
+		return;
+	va_start(ap, format);
+	(void)vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	l->log(l->log_arg, level, line);
+}
+
+/* ---- actions ---- */
+
+static void do_read(struct lz_loop *l, const struct lz_action *a)
+{
+	struct lz_loop_req *q = &l->req[a->req];
+	uint32_t memory = l->state->slot[a->space].memory;
+	struct lz_source *s = l->memory[memory].source[a->source];
+	struct lz_event ev = { .type = LZ_EV_READ, .space = a->space, .req = a->req };
+	uint8_t *to = (uint8_t *)lz_pool_buffer(&l->pool, a->req) + a->skip;
+
+	q->memory = memory;
+	q->source = a->source;
+	q->offset = a->offset - a->skip;
+	/* For one page a copy more is cheaper than a fault of the mapping within the ioctl. */
+	if (a->len <= NOW_BYTES && s->ops->read_now(s, a->offset, to, a->len)) {
+		q->mapped = false;
+		l->state->stats.n.bytes_cached += a->len;
+		ev.res = (int64_t)a->len;
+		lz_loop_feed(l, ev);
+		return;
+	}
+	q->mapped = a->mapped_ok && s->ops->resident(s, a->offset, a->len);
+	if (q->mapped) {
+		l->state->stats.n.bytes_cached += a->len;
+		ev.res = (int64_t)a->len;
+		lz_loop_feed(l, ev);
+		return;
+	}
+	q->read = (struct lz_source_read){ .source = s,
+					   .offset = a->offset,
+					   .to = to,
+					   .len = a->len,
+					   .buffer = (int)a->req,
+					   .request = a->req,
+					   .urgent = a->urgent };
+	lz_intake_begin(l, a->req);
+	/* Who waits for a page waits for its request to leave. */
+	if (a->urgent)
+		lz_remote_attend(l);
+}
+
+static int64_t copy(struct lz_loop *l, const struct lz_action *a)
+{
+	const struct lz_loop_req *q = &l->req[a->req];
+	struct lz_source *s = l->memory[q->memory].source[q->source];
+	const void *src;
+
+	if (q->mapped)
+		src = s->ops->at(s, q->offset + a->skip, lz_range_len(a->dst));
+	else
+		src = (const uint8_t *)lz_pool_buffer(&l->pool, a->req) + a->skip;
+	return src ? lz_uffd_copy(l->state->slot[a->space].uffd, a->dst, src) : -EFAULT;
+}
+
+static void do_placement(struct lz_loop *l, const struct lz_action *a)
+{
+	int fd = l->state->slot[a->space].uffd;
+	struct lz_event ev = { .type = LZ_EV_PLACED,
+			       .did = a->type,
+			       .space = a->space,
+			       .req = a->req,
+			       .range = a->dst };
+
+	if (a->type == LZ_ACT_COPY)
+		ev.res = copy(l, a);
+	else if (a->type == LZ_ACT_ZERO)
+		ev.res = lz_uffd_zero(fd, a->dst);
+	else
+		ev.res = lz_uffd_poison(fd, a->dst);
+	lz_loop_feed(l, ev);
+}
+
+static void do_kill(struct lz_loop *l, uint32_t space)
+{
+	int r = lz_intake_kill(l, space);
+
+	if (r) {
+		/* Closing its descriptor would turn what it waits for into zeros: keep it. */
+		lz_loop_log(
+			l, LAZYD_LOG_ERROR,
+			"event=unkillable space=%u errno=%d its threads wait for pages that are lost; end it by hand",
+			space, -r);
+		l->state->slot[space].uffd = -1;
+	} else {
+		lz_loop_log(l, LAZYD_LOG_ERROR, "event=killed space=%u reason=lost-pages", space);
+	}
+	lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_EXIT, .space = space });
+}
+
+static void carry_out(struct lz_loop *l, const struct lz_action *a)
+{
+	switch (a->type) {
+	case LZ_ACT_READ:
+		do_read(l, a);
+		break;
+	case LZ_ACT_COPY:
+	case LZ_ACT_ZERO:
+	case LZ_ACT_POISON:
+		do_placement(l, a);
+		break;
+	case LZ_ACT_WAKE:
+		(void)lz_uffd_wake(l->state->slot[a->space].uffd, a->dst);
+		break;
+	case LZ_ACT_KILL:
+		do_kill(l, a->space);
+		break;
+	case LZ_ACT_RELEASE:
+		lz_stream_release(l->stream, &l->ring, lz_loop_now());
+		break;
+	case LZ_ACT_CLOSE:
+		lz_intake_close(l, a->space);
+		break;
+	}
+}
+
+/* Completions first, before every single action: no decision on a layout that is out of date.
+ * True if it came to an end, false if its time did. */
+static bool work(struct lz_loop *l)
+{
+	uint64_t until = lz_loop_now() + TURN_NS;
+	struct lz_action a;
+
+	for (unsigned n = 0;; n++) {
+		if (lz_ring_has_work(&l->ring) || l->put_off)
+			lz_intake_drain(l);
+		if (!lz_engine_next(l->engine, &a))
+			return true;
+		carry_out(l, &a);
+		if (n % 16 != 15)
+			continue;
+		/* The page server is to work while this end does, not after it. */
+		lz_remote_attend(l);
+		if (lz_loop_now() >= until)
+			return false;
+	}
+}
+
+/* ---- turns ---- */
+
+static void gauge(struct lz_loop *l, uint64_t now_ns)
+{
+	l->gauged_ns = now_ns;
+	lz_engine_gauge(l->engine);
+	lz_remote_gauge(l);
+}
+
+static uint64_t next_deadline(const struct lz_loop *l)
+{
+	uint64_t engine = lz_engine_deadline(l->engine), remote = lz_remote_deadline(l);
+
+	return engine < remote ? engine : remote;
+}
+
+static bool is_done(const struct lz_loop *l)
+{
+	return lz_engine_is_done(l->engine) && lz_remote_is_over(l);
+}
+
+static int64_t least_timeout(uint64_t deadline, uint64_t now, int64_t timeout_ns)
+{
+	uint64_t left = deadline <= now ? 0 : deadline - now;
+
+	if (deadline == UINT64_MAX || (timeout_ns >= 0 && (uint64_t)timeout_ns < left))
+		return timeout_ns;
+	return (int64_t)left;
+}
+
+/* For who polls lazyd_fd() instead of waiting here: it must become readable, now or at the deadline,
+ * and what was prepared since the last wait must be on its way. */
+static void leave(struct lz_loop *l, bool more)
+{
+	uint64_t at = next_deadline(l);
+	struct itimerspec t = { 0 };
+
+	if (l->put_off && at > lz_loop_now() + PUT_OFF_NS)
+		at = lz_loop_now() + PUT_OFF_NS;
+	t.it_value.tv_sec = (time_t)(at / 1000000000);
+	t.it_value.tv_nsec = (long)(at % 1000000000);
+	if (at != UINT64_MAX)
+		(void)timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &t, NULL);
+	(void)lz_ring_submit(&l->ring);
+	if (l->event_fd >= 0 && (more || lz_ring_has_work(&l->ring)))
+		(void)eventfd_write(l->event_fd, 1);
+}
+
+int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns)
+{
+	uint64_t now = lz_loop_now(), deadline;
+	eventfd_t events;
+	bool dry;
+	int r;
+
+	if (lz_state_is_full(l->state)) {
+		r = lz_state_compact(l->state, l->engine);
+		if (r)
+			return r; /* more segments than a journal holds */
+	}
+	if (l->event_fd >= 0)
+		(void)eventfd_read(l->event_fd, &events);
+	l->called = false;
+	if (l->watch_fd >= 0 && !l->watching)
+		l->watching = !lz_ring_poll(&l->ring, l->watch_fd,
+					    (struct lz_tag){ .kind = LZ_TAG_WATCH });
+	lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_TICK });
+	dry = work(l);
+	lz_remote_attend(l);
+	if (now - l->gauged_ns > GAUGE_NS)
+		gauge(l, now);
+	deadline = next_deadline(l);
+	if (dry && !l->called && !is_done(l)) {
+		if (l->put_off && deadline > now + PUT_OFF_NS)
+			deadline = now + PUT_OFF_NS;
+		r = lz_ring_wait(&l->ring, least_timeout(deadline, lz_loop_now(), timeout_ns));
+		if (r)
+			return r;
+		if (!lz_ring_has_work(&l->ring) && deadline == UINT64_MAX)
+			return 1;
+		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_TICK });
+		lz_remote_attend(l);
+		dry = work(l);
+		lz_remote_attend(l);
+	}
+	if (!timeout_ns)
+		leave(l, !dry);
+	if (!is_done(l))
+		return 1;
+	gauge(l, now);
+	return 0;
+}
+
+/* Not the ring's own descriptor: poll() on that sleeps through work that the kernel has deferred. */
+int lz_loop_fd(struct lz_loop *l)
+{
+	int r;
+
+	if (l->event_fd >= 0)
+		return l->event_fd;
+	l->event_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->event_fd < 0)
+		return -errno;
+	r = lz_ring_notify(&l->ring, l->event_fd);
+	if (!r)
+		return l->event_fd;
+	(void)close(l->event_fd);
+	l->event_fd = -1;
+	return r;
+}
+
+int lz_loop_watch(struct lz_loop *l, int fd)
+{
+	struct lz_tag tag = { .kind = LZ_TAG_WATCH };
+	int r = 0;
+
+	if (l->watching && fd != l->watch_fd) {
+		r = lz_ring_cancel(&l->ring, tag);
+		l->watching = false;
+	}
+	l->watch_fd = fd;
+	return r;
+}
+
+int64_t lz_loop_abandon(struct lz_loop *l)
+{
+	uint64_t lost = l->state->stats.n.pages_lost, until = lz_loop_now() + ABANDON_NS;
+	int r = 1;
+
+	lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_ABANDON });
+	if (l->stream)
+		lz_stream_abandon(l->stream, &l->ring);
+	for (uint32_t i = 0; i < LZ_REQS_MAX; i++)
+		if (l->req[i].in_flight)
+			(void)lz_ring_cancel(&l->ring,
+					     (struct lz_tag){ .kind = LZ_TAG_READ, .id = i });
+	while (r == 1 && lz_loop_now() < until)
+		r = lz_loop_turn(l, 10000000);
+	if (r < 0)
+		return r;
+	return r ? -ETIME : (int64_t)(l->state->stats.n.pages_lost - lost);
+}
+
+/* ---- opening and closing ---- */
+
+int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_options *o)
+{
+	struct lz_engine_options eo = { .on_lost = o->on_lost,
+					.stats = &state->stats,
+					.has_remote = o->remote,
+					.nr_reqs = o->remote ? LZ_REQS_MAX : LZ_REQS_LOCAL };
+	int r;
+
+	memset(l, 0, sizeof(*l));
+	l->state = state;
+	l->log = o->log;
+	l->log_arg = o->log_arg;
+	l->watch_fd = l->event_fd = -1;
+	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	r = l->stop_fd < 0 || l->timer_fd < 0 ? -errno : 0;
+	if (!r)
+		r = lz_ring_open(&l->ring, 256);
+	if (r)
+		goto fail;
+	r = lz_pool_init(&l->pool, eo.nr_reqs, LZ_SLICE_BYTES);
+	if (!r)
+		r = lz_engine_new(&l->engine, &eo);
+	if (!r)
+		r = lz_ring_poll(&l->ring, l->stop_fd, (struct lz_tag){ .kind = LZ_TAG_STOP });
+	if (!r)
+		r = lz_ring_poll(&l->ring, l->timer_fd,
+				 (struct lz_tag){ .kind = LZ_TAG_STOP, .id = 1 });
+	if (!r && o->remote)
+		r = lz_remote_open(l, o->remote);
+	if (!r) {
+		/* Without it reads go to unregistered memory: slower, not wrong. What comes from a
+		 * page server is received into it, and so many buffers are not to be pinned. */
+		if (!o->remote)
+			(void)lz_ring_register(&l->ring, l->pool.base, l->pool.len, l->pool.nr);
+		return 0;
+	}
+	lz_engine_free(l->engine);
+	lz_pool_fini(&l->pool);
+	lz_ring_close(&l->ring);
+fail:
+	if (l->stop_fd >= 0)
+		(void)close(l->stop_fd);
+	if (l->timer_fd >= 0)
+		(void)close(l->timer_fd);
+	return r;
+}
+
+void lz_loop_close(struct lz_loop *l)
+{
+	lz_remote_close(l);
+	lz_ring_close(
+		&l->ring); /* before the rest: what is in flight writes into the pool and the state */
+	lz_engine_free(l->engine);
+	lz_pool_fini(&l->pool);
+	for (uint32_t i = 0; i < l->nr_memories; i++) {
+		for (size_t k = 0; k < l->memory[i].memory->nr_sources; k++)
+			l->memory[i].source[k]->ops->close(l->memory[i].source[k]);
+		free(l->memory[i].source);
+		free(l->memory[i].told);
+		lz_memory_put(l->memory[i].memory);
+	}
+	(void)close(l->stop_fd);
+	(void)close(l->timer_fd);
+	if (l->event_fd >= 0)
+		(void)close(l->event_fd);
+}
+
+int lz_loop_add(struct lz_loop *l, struct lz_memory *m)
+{
+	struct lz_loop_memory *to = &l->memory[l->nr_memories];
+	size_t n = 0;
+	int r = 0;
+
+	if (l->nr_memories == LZ_MEMORIES_MAX)
+		return -ENOSPC;
+	to->source = calloc(m->nr_sources + 1, sizeof(struct lz_source *));
+	to->told = calloc(m->nr_sources + 1, sizeof(*to->told));
+	if (!to->source || !to->told)
+		r = -ENOMEM;
+	for (; !r && n < m->nr_sources; n++) {
+		if (m->source[n].remote)
+			r = lz_remote_source(l, m, &m->source[n], &to->source[n]);
+		else
+			r = lz_file_open(&to->source[n], m->source[n].fd, m->source[n].size);
+		if (r)
+			break;
+	}
+	if (r) {
+		while (n--)
+			to->source[n]->ops->close(to->source[n]);
+		free(to->source);
+		free(to->told);
+		return r;
+	}
+	to->memory = lz_memory_get(m);
+	return (int)l->nr_memories++;
+}
+
+static int find_memory(void *arg, uint64_t memory, struct lz_plan **plan, const struct lz_seg **seg,
+		       size_t *nr)
+{
+	const struct lz_loop *l = arg;
+
+	if (memory >= l->nr_memories)
+		return -ENOENT;
+	*plan = l->memory[memory].memory->plan;
+	*seg = l->memory[memory].memory->seg;
+	*nr = l->memory[memory].memory->nr_segs;
+	return 0;
+}
+
+int lz_loop_attach(struct lz_loop *l, uint32_t memory, int uffd, int pidfd)
+{
+	struct lz_memories m = { .arg = l, .find = find_memory };
+	int space;
+
+	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
+		if (lz_engine_serves(l->engine, i) && l->state->slot[i].uffd == uffd)
+			return -EEXIST;
+	space = lz_state_attach(l->state, l->engine, &m, memory, uffd, pidfd, lz_loop_now());
+	if (space < 0)
+		return space;
+	(void)lz_intake_arm(l, (uint32_t)space); /* put off at worst */
+	lz_remote_want(l);
+	(void)lz_ring_submit(&l->ring);
+	return space;
+}
+
+int lz_loop_resume(struct lz_loop *l)
+{
+	struct lz_memories m = { .arg = l, .find = find_memory };
+	int half_closed, nr = 0, r;
+
+	if (!lz_state_is_used(l->state))
+		return 0;
+	r = lz_state_replay(l->state, l->engine, &m, &half_closed);
+	if (r)
+		return r;
+	l->state->stats.n.resumes++;
+	lz_remote_want(l);
+	for (uint32_t i = 0; l->state->stats.n.pages_lost && i < l->nr_memories; i++)
+		memset(l->memory[i].told, 1, l->memory[i].memory->nr_sources);
+	if (half_closed >= 0) {
+		/* The dead one may have closed it or not; its number may not be a userfaultfd. */
+		if (lz_uffd_is_one(l->state->slot[half_closed].uffd))
+			(void)close(l->state->slot[half_closed].uffd);
+		r = lz_state_closed(l->state, l->engine, (uint32_t)half_closed, lz_loop_now());
+	}
+	for (uint32_t i = 0; !r && i < LZ_SPACES_MAX; i++) {
+		if (!lz_engine_serves(l->engine, i))
+			continue;
+		nr++;
+		lz_intake_take(l, i);
+	}
+	for (uint32_t i = 0; !r && i < LZ_SPACES_MAX; i++) {
+		if (!lz_engine_serves(l->engine, i) || l->space[i].reading)
+			continue;
+		/* Faults that the dead one had read come again. */
+		(void)lz_uffd_wake(l->state->slot[i].uffd, (struct lz_range){ 0, UINT64_MAX });
+		(void)lz_intake_arm(l, i);
+	}
+	return r ? r : nr;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The effects: carries out what the engine decides and feeds it what comes of it. One turn is
+ *
+ *   take completions -> feed; next -> do, looking for new completions before each; one enter of the
+ *   ring that submits and waits.
+ *
+ * Nothing is decided here. loop.c has the turn and the actions, intake.c what completes.
+ */
+#ifndef LZ_LOOP_H
+#define LZ_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "iouring/pool.h"
+#include "iouring/ring.h"
+#include "iouring/source.h"
+#include "iouring/stream.h"
+#include "pagemap/memory.h"
+#include "uffd/lazyd.h"
+#include "uffd/limits.h"
+#include "uffd/state.h"
+
+/* A memory made known by lazyd_add(), with its sources opened. */
+struct lz_loop_memory {
+	struct lz_memory *memory;
+	struct lz_source **source;
+	bool *told; /* for each source: its first lost page has been logged */
+};
+
+/* What the loop, and only it, knows of a space. */
+struct lz_loop_space {
+	uint16_t generation; /* of its completions; counts up when the slot is given up */
+	bool reading;        /* a read or poll of its userfaultfd is in the ring */
+	bool watching;       /* a poll of its pidfd is */
+	bool closing;        /* CLOSE waits for the read to come back */
+};
+
+/* The bytes of a request: in its pool buffer, or where the source has them mapped. */
+struct lz_loop_req {
+	struct lz_source_read read;
+	uint32_t memory, source;
+	uint64_t offset; /* in the source, of the request's first byte */
+	bool in_flight, mapped;
+	bool put_off; /* the ring or the kernel had no room for the read: begin it again */
+};
+
+struct lz_loop {
+	struct lz_ring ring;
+	struct lz_pool pool;
+	struct lz_engine *engine;
+	struct lz_state *state;
+	struct lz_loop_memory memory[LZ_MEMORIES_MAX];
+	uint32_t nr_memories;
+	struct lz_loop_space space[LZ_SPACES_MAX];
+	struct lz_loop_req req[LZ_REQS_MAX];
+	void (*log)(void *arg, enum lazyd_log level, const char *line);
+	void *log_arg;
+	struct lz_stream *stream; /* the page server, or NULL */
+	bool plain;               /* it is a CRIU: the engine has been told */
+	int watch_fd;             /* the embedder's, or -1 */
+	int stop_fd;   /* an eventfd: lazyd_stop(), or more to do than one turn's share */
+	int timer_fd;  /* the engine's deadline, for an embedder who polls lazyd_fd() */
+	int event_fd;  /* lazyd_fd(): the ring writes to it; -1 while nobody has asked */
+	bool watching; /* a poll of watch_fd is in the ring */
+	bool called;   /* one of the first two was readable: the turn is to return */
+	bool put_off;  /* some read, or the arming of a space, was */
+	uint64_t gauged_ns;
+};
+
+int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_options *o);
+void lz_loop_close(struct lz_loop *l);
+int lz_loop_add(struct lz_loop *l, struct lz_memory *m);
+int lz_loop_attach(struct lz_loop *l, uint32_t memory, int uffd, int pidfd);
+int lz_loop_resume(struct lz_loop *l);
+/* 1: more to come; 0: done; -errno. */
+int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns);
+int lz_loop_fd(struct lz_loop *l);
+int lz_loop_watch(struct lz_loop *l, int fd);
+int64_t lz_loop_abandon(struct lz_loop *l);
+
+uint64_t lz_loop_now(void);
+void lz_loop_feed(struct lz_loop *l, struct lz_event ev);
+__attribute__((format(printf, 3, 4))) void lz_loop_log(struct lz_loop *l, enum lazyd_log level,
+						       const char *format, ...);
+
+/* intake.c */
+
+/* Lets the kernel write the next messages of @space; and watches its process. */
+int lz_intake_arm(struct lz_loop *l, uint32_t space);
+/*
+ * Feeds all that has completed, and hands to the kernel what that asks for, until nothing more has:
+ * a read that finds messages at once takes them when it is submitted.
+ */
+void lz_intake_drain(struct lz_loop *l);
+/* Begins q's read; put off where there is no room for it now. */
+void lz_intake_begin(struct lz_loop *l, uint32_t req);
+/* Takes the messages of @space's armed[] that have not been taken, and makes room for more. */
+void lz_intake_take(struct lz_loop *l, uint32_t space);
+/* A read has ended, wherever its bytes came from. */
+void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result);
+/* CLOSE: takes back what is in the ring; closes once that has come back, or now. */
+void lz_intake_close(struct lz_loop *l, uint32_t space);
+/* Kills the space's process: -ESRCH where it is not known which one that is. */
+int lz_intake_kill(struct lz_loop *l, uint32_t space);
+
+/* remote.c: the page server as a source. All but open() do nothing where there is none. */
+
+int lz_remote_open(struct lz_loop *l, const struct lazyd_remote *r);
+void lz_remote_close(struct lz_loop *l);
+/* The remote pages of @m as a source. -EINVAL where the engine was given no page server. */
+int lz_remote_source(struct lz_loop *l, struct lz_memory *m, const struct lz_memory_source *from,
+		     struct lz_source **out);
+/* Spaces are there: connects. */
+void lz_remote_want(struct lz_loop *l);
+/* Does what its deadline asks for, and sends what has been asked. */
+void lz_remote_attend(struct lz_loop *l);
+uint64_t lz_remote_deadline(const struct lz_loop *l);
+/* Nothing is to be said to it any more. */
+bool lz_remote_is_over(const struct lz_loop *l);
+void lz_remote_gauge(struct lz_loop *l);
+
+#endif
