@@ -79,10 +79,13 @@ int lz_addr_listen(const struct lz_addr *a)
 
 	if (fd < 0)
 		return -errno;
-	if (a->sa.ss_family == AF_UNIX)
+	if (a->sa.ss_family == AF_UNIX) {
 		remove_leftover(a);
-	else
+		/* That of the file which bind() makes: it is never another one. */
+		(void)fchmod(fd, 0600);
+	} else {
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	}
 	if (!bind(fd, (const struct sockaddr *)&a->sa, a->len) && !listen(fd, BACKLOG))
 		return fd;
 	r = -errno;

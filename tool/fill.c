@@ -248,14 +248,10 @@ static int share(struct lz_fill *f, uint64_t max_pages)
 static int write_stats(const struct lz_fill *f, const struct lazyd_stats *s, double seconds, int r)
 {
 	json_t *j = lz_out_stats_json(s, seconds);
-	const char *name = f->o.service.stats_file;
 
-	if (j && !json_object_set_new(j, "exit_status", json_integer(r)) &&
-	    !lz_out_json_file(name, j))
-		return 0;
-	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=stats file=%s cannot be written",
-		   name);
-	return -1;
+	if (j)
+		(void)json_object_set_new(j, "exit_status", json_integer(r));
+	return lz_service_report(&f->o.service, j);
 }
 
 static int report(struct lz_fill *f, int r)

@@ -235,7 +235,8 @@ static void look(struct keeper *k)
 		on_signals(k);
 	if (p[1].revents && lz_restorer_accept(f))
 		abandon(k, LZ_EXIT_FAILED);
-	if (p[1].revents)
+	/* Who is turned away is not a sign of life. */
+	if (p[1].revents && f->restorer_fd >= 0)
 		k->heard_ns = lz_out_now();
 	if (p[2].revents)
 		on_restorer(k);

@@ -113,23 +113,6 @@ int lz_out_json(FILE *to, json_t *json)
 	return r;
 }
 
-int lz_out_json_file(const char *name, json_t *json)
-{
-	bool to_stdout = strcmp(name, "-") == 0;
-	FILE *to = to_stdout ? stdout : fopen(name, "we");
-	int r;
-
-	if (!to) {
-		r = -errno;
-		json_decref(json);
-		return r;
-	}
-	r = lz_out_json(to, json);
-	if (!to_stdout && fclose(to) && !r)
-		r = -EIO;
-	return r;
-}
-
 json_t *lz_out_stats_json(const struct lazyd_stats *stats, double seconds)
 {
 #define FIELD(name)                                       \

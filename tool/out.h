@@ -30,9 +30,6 @@ uint64_t lz_out_now(void);                                  /* ns, CLOCK_MONOTON
 /* Prints @json with a newline behind it and drops it; 0 or -errno. */
 int lz_out_json(FILE *to, json_t *json);
 
-/* The same to a file of that name; - is standard output. */
-int lz_out_json_file(const char *name, json_t *json);
-
 /* Every figure under its name in struct lazyd_stats, and "seconds". NULL: no memory. */
 json_t *lz_out_stats_json(const struct lazyd_stats *stats, double seconds);
 /* The same for people, in about ten lines. */

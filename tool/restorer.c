@@ -5,12 +5,18 @@
  * an int32 pid (negative: a dead task, nothing follows), then one byte with a userfaultfd. At the
  * end the u32 0x52535446. The pid is the task's own view of itself; who really sent it is what the
  * kernel says of the sender (SO_PASSCRED, SO_PASSPIDFD).
+ *
+ * Who may connect: the user that runs this, and root. The socket's mode keeps others away; where
+ * somebody has loosened that, they are turned away and the listening goes on. From who may, an end
+ * before the magic is a failed restore even if not a byte came: whoever started the daemon for that
+ * restore waits for its end, as with CRIU's.
  */
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -37,7 +43,8 @@ int lz_restorer_listen(struct lz_fill *f)
 	memcpy(a.sun_path, NAME, sizeof(NAME) - 1);
 	(void)unlink(NAME);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, len) || listen(fd, 10)) {
+	/* The mode of the socket is that of the file which bind() makes: it is never another one. */
+	if (fd < 0 || fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, len) || listen(fd, 10)) {
 		r = -errno;
 		lz_log_say(
 			&f->o.service.log, LAZYD_LOG_ERROR,
@@ -63,13 +70,35 @@ void lz_restorer_unlisten(struct lz_fill *f)
 	(void)unlink(NAME);
 }
 
+/*
+ * As they were at the connect. A user whom our user namespace does not know shows as the overflow uid,
+ * which is nobody's here.
+ */
+static bool may_connect(const struct lz_fill *f, int fd)
+{
+	struct ucred who = { .pid = -1, .uid = (uid_t)-1 };
+	socklen_t len = sizeof(who);
+
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) &&
+	    (who.uid == geteuid() || who.uid == 0))
+		return true;
+	lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
+		   "event=stranger uid=%d pid=%d turned away: only uid %d and root may restore",
+		   (int)who.uid, (int)who.pid, (int)geteuid());
+	return false;
+}
+
 int lz_restorer_accept(struct lz_fill *f)
 {
-	int one = 1;
+	int one = 1, fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	f->restorer_fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (f->restorer_fd < 0)
+	if (fd < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
+	if (!may_connect(f, fd)) {
+		(void)close(fd);
+		return 0;
+	}
+	f->restorer_fd = fd;
 	(void)setsockopt(f->restorer_fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 	(void)setsockopt(f->restorer_fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
 	/* One restore a daemon: a second one is to fail at its connect, not to wait for ever. */

@@ -316,7 +316,6 @@ static int serve(struct serve *s)
 
 static int report(struct serve *s, int r)
 {
-	const char *name = s->service.stats_file;
 	struct lazyd_server_stats n;
 	json_t *j;
 
@@ -325,7 +324,7 @@ static int report(struct serve *s, int r)
 		   "event=end status=%d clients=%llu requests=%llu pages=%llu bytes=%llu", r,
 		   (unsigned long long)n.clients_total, (unsigned long long)n.requests,
 		   (unsigned long long)n.pages, (unsigned long long)n.bytes_sent);
-	if (!name)
+	if (!s->service.stats_file)
 		return r;
 	j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "clients_total",
 		      (json_int_t)n.clients_total, "clients_refused", (json_int_t)n.clients_refused,
@@ -333,10 +332,7 @@ static int report(struct serve *s, int r)
 		      (json_int_t)n.requests, "pages", (json_int_t)n.pages, "pages_zero",
 		      (json_int_t)n.pages_zero, "pages_lost", (json_int_t)n.pages_lost,
 		      "bytes_sent", (json_int_t)n.bytes_sent, "exit_status", r);
-	if (!lz_out_json_file(name, j))
-		return r;
-	lz_log_say(&s->service.log, LAZYD_LOG_ERROR, "event=stats file=%s cannot be written", name);
-	return r ? r : LZ_EXIT_FAILED;
+	return lz_service_report(&s->service, j) && !r ? LZ_EXIT_FAILED : r;
 }
 
 int lz_tool_serve(int argc, char **argv)

@@ -18,6 +18,7 @@ void lz_service_init(struct lz_service *s, const char *command)
 	*s = (struct lz_service){ .command = command,
 				  .images_dir = ".",
 				  .status_fd = -1,
+				  .stats_fd = -1,
 				  .log = { .fd = STDERR_FILENO, .level = LAZYD_LOG_WARN } };
 }
 
@@ -88,6 +89,22 @@ int lz_service_option(struct lz_service *s, int c)
 
 /* ---- set-up ---- */
 
+int lz_service_create(const char *name, int flags)
+{
+	/*
+	 * A relative name is in the work directory, where others may be able to plant a link to a
+	 * file of ours; an absolute one (/dev/stdout, say) is what the caller says it is.
+	 */
+	if (*name != '/')
+		flags |= O_NOFOLLOW;
+	return open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | flags, 0600);
+}
+
+static const char *why_not_created(void)
+{
+	return errno == ELOOP ? "it is a symbolic link in the work directory" : strerror(errno);
+}
+
 static int open_log(struct lz_service *s)
 {
 	const char *name = s->log_file;
@@ -96,10 +113,23 @@ static int open_log(struct lz_service *s)
 		s->log.fd = name ? STDOUT_FILENO : STDERR_FILENO;
 		return 0;
 	}
-	s->log.fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	s->log.fd = lz_service_create(name, O_APPEND);
 	if (s->log.fd >= 0)
 		return 0;
-	lz_out_error("log file %s (-o): %s", name, strerror(errno));
+	lz_out_error("log file %s (-o): %s", name, why_not_created());
+	return -1;
+}
+
+static int open_stats(struct lz_service *s)
+{
+	const char *name = s->stats_file;
+
+	if (!name)
+		return 0;
+	s->stats_fd = strcmp(name, "-") == 0 ? STDOUT_FILENO : lz_service_create(name, 0);
+	if (s->stats_fd >= 0)
+		return 0;
+	lz_out_error("statistics %s (--stats): %s", name, why_not_created());
 	return -1;
 }
 
@@ -116,7 +146,24 @@ int lz_service_enter(struct lz_service *s, int *images)
 		lz_out_error("work directory %s (-W): %s", work, strerror(errno));
 		return -1;
 	}
-	return open_log(s);
+	return open_log(s) || open_stats(s) ? -1 : 0;
+}
+
+int lz_service_report(const struct lz_service *s, json_t *json)
+{
+	FILE *to = NULL;
+	int r = -EBADF;
+
+	if (s->stats_fd >= 0)
+		to = fdopen(s->stats_fd, "w");
+	if (to)
+		r = lz_out_json(to, json);
+	else
+		json_decref(json);
+	if (r)
+		lz_log_say(&s->log, LAZYD_LOG_ERROR, "event=stats file=%s error=\"%s\"",
+			   s->stats_file, strerror(-r));
+	return r;
 }
 
 /* The log is where operators look; the terminal where people do. */
@@ -141,9 +188,9 @@ int lz_service_daemonize(const struct lz_service *s)
 		return lz_service_refuse(s, strerror(errno));
 	if (pid) {
 		if (s->pidfile) {
-			fd = open(s->pidfile, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+			fd = lz_service_create(s->pidfile, 0);
 			if (fd < 0 || dprintf(fd, "%d", (int)pid) < 0) {
-				lz_out_error("pidfile %s: %s", s->pidfile, strerror(errno));
+				lz_out_error("pidfile %s: %s", s->pidfile, why_not_created());
 				(void)kill(pid, SIGTERM);
 				_exit(LZ_EXIT_FAILED);
 			}

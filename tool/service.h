@@ -7,6 +7,7 @@
 #define LZ_SERVICE_H
 
 #include <getopt.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ struct lz_service {
 	const char *command; /* what usage errors name */
 	const char *images_dir, *work_dir, *log_file, *pidfile, *stats_file;
 	int status_fd; /* -1: none */
+	int stats_fd;  /* opened at the set-up, as what may be opened later is little; -1: none */
 	bool daemon, no_progress;
 	struct lz_log log;
 };
@@ -62,10 +64,14 @@ int lz_service_usage(const struct lz_service *s, const char *what, const char *v
 long lz_service_number(const char *text, long max);
 
 /*
- * Opens the images directory, goes to the work directory, opens the log: everything after it is
- * relative to that directory, as with CRIU. 0, or -1 with the reason printed.
+ * Opens the images directory, goes to the work directory, opens the log and the statistics: everything
+ * after it is relative to that directory, as with CRIU. 0, or -1 with the reason printed.
  */
 int lz_service_enter(struct lz_service *s, int *images);
+/* Writes the final figures to --stats' file, once, and drops @json. 0, or -errno with the reason logged. */
+int lz_service_report(const struct lz_service *s, json_t *json);
+/* Opens a file of ours for writing, made anew; a relative name may be no symbolic link. -1 and errno. */
+int lz_service_create(const char *name, int flags);
 /* What stopped the set-up, in the log and on the terminal; returns LZ_EXIT_FAILED. */
 int lz_service_refuse(const struct lz_service *s, const char *sentence);
 /* With -d: in the parent writes the pidfile and ends, in the child goes on as a daemon. */

@@ -92,6 +92,7 @@ int lz_peer_prepare(struct lz_fill *f);
 
 /* restorer.c: CRIU's lazy-pages socket. 0, or -errno with the reason logged. */
 int lz_restorer_listen(struct lz_fill *f);
+/* Of a user who may not restore the connection is closed, and listen_fd stays. */
 int lz_restorer_accept(struct lz_fill *f);
 /* Takes what can be read. 1: the restorer has finished, 0: more to come, -errno: it failed. */
 int lz_restorer_receive(struct lz_fill *f);
