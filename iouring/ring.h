@@ -5,7 +5,8 @@
  * of this file that enter the kernel, and from that moment on lz_ring_has_work() is true: who asks
  * it before an ioctl knows that no layout event was consumed behind the engine's back. Where the
  * ring lacks that, or the kernel cannot read a userfaultfd through it, lz_ring.reads_uffd is false
- * and the loop polls and reads.
+ * and the loop polls and reads. The ring carries out what this file submits and refuses all else
+ * (IORING_REGISTER_RESTRICTIONS), whoever asks.
  */
 #ifndef LZ_RING_H
 #define LZ_RING_H

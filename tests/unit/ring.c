@@ -3,12 +3,14 @@
 #define _GNU_SOURCE 1
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -330,6 +332,56 @@ START_TEST(works_in_a_process_that_shares_descriptors)
 }
 END_TEST
 
+/* What is asked of @uring that the product never asks for: the operation's result. */
+static int ask_to_open(struct io_uring *uring)
+{
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	io_uring_prep_openat(io_uring_get_sqe(uring), AT_FDCWD, "/dev/null", O_WRONLY, 0);
+	ck_assert_int_eq(io_uring_submit(uring), 1);
+	ck_assert_int_eq(io_uring_wait_cqe(uring, &cqe), 0);
+	ret = cqe->res;
+	io_uring_cqe_seen(uring, cqe);
+	return ret;
+}
+
+START_TEST(refuses_what_is_never_asked_for)
+{
+	struct io_uring free;
+	int fds[1] = { file }, opened;
+
+	ck_assert_int_eq(ask_to_open(&ring.uring), -EACCES);
+	ck_assert_int_eq(io_uring_register_files(&ring.uring, fds, 1), -EACCES);
+	ck_assert_int_eq(io_uring_register((unsigned)ring.uring.ring_fd,
+					   IORING_REGISTER_PERSONALITY, NULL, 0),
+			 -EACCES);
+	/* The same of a ring without restrictions. */
+	ck_assert_int_eq(io_uring_queue_init(ENTRIES, &free, 0), 0);
+	opened = ask_to_open(&free);
+	ck_assert_int_ge(opened, 0);
+	ck_assert_int_eq(io_uring_register_files(&free, fds, 1), 0);
+	close(opened);
+	io_uring_queue_exit(&free);
+}
+END_TEST
+
+START_TEST(notifies)
+{
+	int event = eventfd(0, 0);
+	struct lz_completion c;
+	uint64_t n;
+	uint8_t to[8];
+
+	ck_assert_int_eq(lz_ring_notify(&ring, event), 0);
+	lz_ring_read(&ring, file, to, sizeof(to), 0, -1, read_tag(1));
+	ck_assert_int_eq(lz_ring_submit(&ring), 0);
+	ck_assert_int_eq(read(event, &n, sizeof(n)), sizeof(n));
+	collect(&c, 1);
+	close(event);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("ring");
@@ -356,6 +408,8 @@ int main(void)
 	tcase_add_test(t, nothing_is_lost_when_queues_are_full);
 	tcase_add_test(t, many_reads);
 	tcase_add_test(t, works_in_a_process_that_shares_descriptors);
+	tcase_add_test(t, refuses_what_is_never_asked_for);
+	tcase_add_test(t, notifies);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
