@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -213,9 +211,7 @@ static int read_images(struct lz_fill *f, int dirfd, uint64_t *max_pages)
 		struct lz_fill_task *to = &f->task[f->nr_tasks];
 
 		(void)lazyd_images_task(f->images, f->nr_tasks, &t);
-		*to = (struct lz_fill_task){
-			.pid = t.pid, .dead = t.dead, .memory = -1, .pidfd = -1
-		};
+		*to = (struct lz_fill_task){ .pid = t.pid, .dead = t.dead, .memory = -1 };
 		if (t.dead)
 			continue;
 		to->memory = f->nr_memories;
@@ -235,12 +231,8 @@ static int share(struct lz_fill *f, uint64_t max_pages)
 
 	if (r)
 		return refuse(f, strerror(-r));
-	f->session = mmap(NULL, sizeof(*f->session), PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	f->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (f->session == MAP_FAILED || f->kick_fd < 0)
-		return refuse(f, strerror(errno));
-	return LZ_EXIT_OK;
+	r = lz_session_new(&f->session);
+	return r ? refuse(f, strerror(-r)) : LZ_EXIT_OK;
 }
 
 /* ---- the end ---- */
@@ -257,7 +249,8 @@ static int write_stats(const struct lz_fill *f, const struct lazyd_stats *s, dou
 static int report(struct lz_fill *f, int r)
 {
 	struct lazyd_stats s;
-	double seconds = f->started_ns ? (double)(lz_out_now() - f->started_ns) / 1e9 : 0;
+	uint64_t started_ns = f->session->started_ns;
+	double seconds = started_ns ? (double)(lz_out_now() - started_ns) / 1e9 : 0;
 
 	lazyd_stats(NULL, f->state, &s);
 	lz_log_say(
@@ -267,7 +260,7 @@ static int report(struct lz_fill *f, int r)
 		(unsigned long long)s.pages_neighbour, (unsigned long long)s.pages_sweep,
 		(unsigned long long)s.pages_zero, (unsigned long long)s.pages_gone,
 		(unsigned long long)s.pages_lost);
-	if (f->started_ns && !f->o.service.daemon && !f->o.service.no_progress)
+	if (started_ns && !f->o.service.daemon && !f->o.service.no_progress)
 		lz_out_summary(stderr, &s, seconds);
 	if (f->o.service.stats_file && write_stats(f, &s, seconds, r) && !r)
 		r = LZ_EXIT_FAILED;
@@ -296,7 +289,13 @@ static int serve(struct lz_fill *f)
 	if (!r) {
 		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=ready tasks=%u", f->nr_tasks);
 		lz_service_ready(&f->o.service);
-		r = report(f, lz_keeper_run(f));
+		r = lz_keeper_run(f);
+		while (r == LZ_KEEPER_CHILD) {
+			lz_worker_run(f);
+			r = lz_keeper_succeed(f);
+		}
+		r = report(f, r);
+		lz_keeper_end(f);
 	}
 	lz_restorer_unlisten(f);
 	return r;
@@ -304,7 +303,7 @@ static int serve(struct lz_fill *f)
 
 int lz_tool_fill(int argc, char **argv)
 {
-	struct lz_fill f = { .listen_fd = -1, .restorer_fd = -1 };
+	struct lz_fill f = { 0 };
 	uint64_t max_pages = 0;
 	int images = -1, r = parse(&f.o, argc, argv);
 

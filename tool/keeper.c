@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The keeper of `lazyd fill`: holds every descriptor, speaks with the restorer, watches the worker
- * and starts another when it dies, shows how far things are. It does no work that could kill it.
+ * and starts another when it dies, shows how far things are. It does no work that could kill it; and
+ * where it dies all the same, the worker goes on as keeper.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -25,41 +26,35 @@ enum {
 	DEATHS_MAX = 5,
 	/* ... and of those that somebody killed: it may be before their first turn ends. */
 	KILLS_MAX = 100,
+	/* Keepers in a row that have died before they had looked around once. */
+	EARLY_MAX = 100,
 	/* How often the progress is looked at. */
 	LOOK_MS = 100,
 };
 
+/* What a successor does not need. */
 struct keeper {
 	struct lz_fill *f;
 	struct lz_progress progress;
-	bool shows;        /* progress on standard error */
-	unsigned nr_terms; /* SIGTERM and SIGINT so far */
-	unsigned nr_deaths;
-	uint32_t turns;    /* the session's, at the last death */
-	uint64_t heard_ns; /* when the restorer was last heard of, or waited for from */
-	int status;        /* LZ_EXIT_X, once it is known that the end will be a bad one */
-	bool ended;        /* the worker has, and no other is needed */
+	bool shows; /* progress on standard error */
+	bool ended; /* nothing is owed, or nobody can go on */
 };
 
-static void kick(const struct lz_fill *f)
+static void set_phase(struct lz_session *s, enum lz_fill_phase phase)
 {
-	(void)!write(f->kick_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+	s->phase = phase;
+	lz_session_kick(s);
 }
 
-static void set_phase(struct keeper *k, enum lz_fill_phase phase)
+static void abandon(struct lz_session *s, int status)
 {
-	k->f->session->phase = phase;
-	kick(k->f);
-}
-
-static void abandon(struct keeper *k, int status)
-{
-	k->status = status;
-	set_phase(k, LZ_FILL_ABANDON);
+	s->status = status;
+	set_phase(s, LZ_FILL_ABANDON);
 }
 
 /* ---- the worker ---- */
 
+/* 0; LZ_KEEPER_CHILD in the worker; -errno. */
 static int start_worker(struct keeper *k)
 {
 	/* As fork() does it, but with one descriptor table for both: DESIGN.md, "A handler that can
@@ -68,19 +63,22 @@ static int start_worker(struct keeper *k)
 
 	if (pid < 0)
 		return -errno;
-	if (!pid) {
-		(void)sigprocmask(SIG_SETMASK, &k->f->old_signals, NULL);
-		lz_worker_run(k->f);
-	}
 	k->f->worker = (pid_t)pid;
-	return 0;
+	if (pid)
+		return 0;
+	(void)sigprocmask(SIG_SETMASK, &k->f->old_signals, NULL);
+	return LZ_KEEPER_CHILD;
 }
 
-/* What the dead worker had opened for itself stays open in the shared table: its ring, its timers. */
-static void sweep_descriptors(const struct lz_fill *f)
+/*
+ * What the dead one had opened for itself stays open in the shared table: a worker's ring, timers, what
+ * it was reading of /proc.
+ */
+static void sweep_descriptors(const struct lz_session *s)
 {
 	static const char *const ITS[] = { "anon_inode:[io_uring]", "anon_inode:[eventfd]",
-					   "anon_inode:[timerfd]" };
+					   "anon_inode:[timerfd]", "anon_inode:[eventpoll]",
+					   "/proc/" };
 	DIR *d = opendir("/proc/self/fd");
 	const struct dirent *e;
 
@@ -91,7 +89,8 @@ static void sweep_descriptors(const struct lz_fill *f)
 
 		link[n < 0 ? 0 : n] = '\0';
 		for (size_t i = 0; i < sizeof(ITS) / sizeof(ITS[0]); i++)
-			if (strcmp(link, ITS[i]) == 0 && fd != f->kick_fd && fd > 2)
+			if (strncmp(link, ITS[i], strlen(ITS[i])) == 0 && fd != s->kick_fd &&
+			    fd != dirfd(d) && fd > 2)
 				(void)close(fd);
 	}
 	if (d)
@@ -101,80 +100,80 @@ static void sweep_descriptors(const struct lz_fill *f)
 /* Nobody can serve the tasks any more: end them rather than let them read zeros or hang. */
 static void kill_tasks(struct keeper *k)
 {
-	struct lz_fill *f = k->f;
+	struct lz_session *s = k->f->session;
 	unsigned n = 0;
 
-	for (uint32_t i = 0; i < f->nr_tasks; i++)
-		if (f->task[i].pidfd >= 0 &&
-		    !syscall(SYS_pidfd_send_signal, f->task[i].pidfd, SIGKILL, NULL, 0))
+	for (uint32_t i = 0; i < s->nr_said; i++)
+		if (s->said[i].type == LZ_SAID_UFFD && s->said[i].own >= 0 &&
+		    !syscall(SYS_pidfd_send_signal, s->said[i].own, SIGKILL, NULL, 0))
 			n++;
-	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=killed-tasks count=%u reason=\"%s\"",
-		   n, f->session->reason[0] ? f->session->reason : "the worker cannot live");
-	k->status = LZ_EXIT_LOST;
+	lz_log_say(&k->f->o.service.log, LAZYD_LOG_ERROR,
+		   "event=killed-tasks count=%u reason=\"%s\"", n,
+		   s->reason[0] ? s->reason : "the worker cannot live");
+	s->status = LZ_EXIT_LOST;
 	k->ended = true;
 }
 
 static void worker_died(struct keeper *k, int status)
 {
-	struct lz_fill *f = k->f;
+	struct lz_session *s = k->f->session;
 	unsigned most;
-	int r;
 
-	if (WIFEXITED(status) && WEXITSTATUS(status) == LZ_EXIT_OK) {
-		k->ended = true;
+	k->f->worker = 0;
+	if (s->filled) /* it was only waiting for the end */
 		return;
-	}
-	k->nr_deaths = f->session->turns == k->turns ? k->nr_deaths + 1 : 1;
-	k->turns = f->session->turns;
-	lz_log_say(&f->o.service.log, LAZYD_LOG_WARN, "event=worker-died %s=%d",
+	s->nr_deaths = s->turns == s->turns_then ? s->nr_deaths + 1 : 1;
+	s->turns_then = s->turns;
+	lz_log_say(&k->f->o.service.log, LAZYD_LOG_WARN, "event=worker-died %s=%d",
 		   WIFSIGNALED(status) ? "signal" : "status",
 		   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	sweep_descriptors(f);
+	sweep_descriptors(s);
 	most = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? KILLS_MAX : DEATHS_MAX;
-	r = k->nr_deaths < most ? start_worker(k) : -ECHILD;
-	if (r)
+	if (s->nr_deaths >= most)
 		kill_tasks(k);
-	kick(f);
+	lz_session_kick(s);
 }
 
 /* ---- what happens ---- */
 
 static void on_signals(struct keeper *k)
 {
+	struct lz_session *s = k->f->session;
 	struct signalfd_siginfo si;
 	int status;
 
-	while (read(k->f->signal_fd, &si, sizeof(si)) == sizeof(si)) {
+	while (read(s->signal_fd, &si, sizeof(si)) == sizeof(si)) {
 		if (si.ssi_signo != SIGCHLD) {
-			k->nr_terms++;
+			s->nr_terms++;
 			lz_log_say(&k->f->o.service.log, LAZYD_LOG_WARN,
 				   "event=signal number=%u %s", si.ssi_signo,
-				   k->nr_terms == 1 ? "filling all that is owed; once more: give up"
+				   s->nr_terms == 1 ? "filling all that is owed; once more: give up"
 						    : "giving up");
 		}
 	}
-	while (k->f->worker > 0 && waitpid(k->f->worker, &status, WNOHANG) == k->f->worker)
+	if (k->f->worker && waitpid(k->f->worker, &status, WNOHANG) == k->f->worker)
 		worker_died(k, status);
-	if (k->nr_terms > 1 && k->f->session->phase != LZ_FILL_ABANDON)
-		abandon(k, LZ_EXIT_LOST);
+	/* Of a worker that has ended its work, too, a SIGCHLD tells. */
+	k->ended = k->ended || s->filled;
+	if (s->nr_terms > 1 && s->phase != LZ_FILL_ABANDON)
+		abandon(s, LZ_EXIT_LOST);
 }
 
-static void on_restorer(struct keeper *k)
+static void on_restorer(struct lz_fill *f)
 {
-	struct lz_fill *f = k->f;
+	struct lz_session *s = f->session;
 	int r = lz_restorer_receive(f);
 
-	k->heard_ns = lz_out_now();
+	s->heard_ns = lz_out_now();
 	if (!r)
 		return;
-	(void)close(f->restorer_fd);
-	f->restorer_fd = -1;
-	if (r < 0) {
-		abandon(k, LZ_EXIT_FAILED);
-		return;
+	if (r > 0) {
+		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=restore-finished");
+		set_phase(s, LZ_FILL_RUNNING);
+	} else {
+		abandon(s, LZ_EXIT_FAILED);
 	}
-	lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=restore-finished");
-	set_phase(k, LZ_FILL_RUNNING);
+	lz_restorer_hang_up(f);
 }
 
 static bool is_restoring(const struct lz_fill *f)
@@ -182,27 +181,27 @@ static bool is_restoring(const struct lz_fill *f)
 	return f->session->phase == LZ_FILL_RESTORING;
 }
 
-static void check_patience(struct keeper *k)
+static void check_patience(struct lz_fill *f)
 {
-	struct lz_fill *f = k->f;
+	struct lz_session *s = f->session;
 	uint64_t limit = (uint64_t)f->o.restore_timeout_s * UINT64_C(1000000000);
 
 	if (!is_restoring(f))
 		return;
-	if (k->nr_terms && f->listen_fd >= 0) {
+	if (s->nr_terms && s->listen_fd >= 0) {
 		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO,
 			   "event=stopped before any restore came");
+		set_phase(s, LZ_FILL_ABANDON); /* of nothing */
 		lz_restorer_unlisten(f);
-		set_phase(k, LZ_FILL_ABANDON); /* of nothing */
-	} else if (limit && lz_out_now() - k->heard_ns > limit) {
+	} else if (limit && lz_out_now() - s->heard_ns > limit) {
 		lz_log_say(
 			&f->o.service.log, LAZYD_LOG_ERROR,
-			f->listen_fd >= 0
+			s->listen_fd >= 0
 				? "event=restore-never-came waited_s=%u (--restore-timeout; 0: for ever)"
 				: "event=restore-stalled waited_s=%u (--restore-timeout; 0: for ever)",
 			f->o.restore_timeout_s);
+		abandon(s, LZ_EXIT_FAILED);
 		lz_restorer_unlisten(f);
-		abandon(k, LZ_EXIT_FAILED);
 	}
 }
 
@@ -210,7 +209,7 @@ static void show(struct keeper *k, bool last)
 {
 	struct lazyd_stats s;
 
-	if (!k->shows || !k->f->started_ns)
+	if (!k->shows || !k->f->session->started_ns)
 		return;
 	lazyd_stats(NULL, k->f->state, &s);
 	lz_progress_update(&k->progress, &s);
@@ -221,63 +220,123 @@ static void show(struct keeper *k, bool last)
 static void look(struct keeper *k)
 {
 	struct lz_fill *f = k->f;
+	struct lz_session *s = f->session;
 	struct pollfd p[] = {
-		{ .fd = f->signal_fd, .events = POLLIN },
-		{ .fd = f->listen_fd, .events = POLLIN },
-		{ .fd = f->restorer_fd, .events = POLLIN },
+		{ .fd = s->signal_fd, .events = POLLIN },
+		{ .fd = s->listen_fd, .events = POLLIN },
+		{ .fd = s->restorer_fd, .events = POLLIN },
 	};
-	bool showing = f->started_ns && k->shows;
+	bool showing = s->started_ns && k->shows;
 	int timeout = showing ? LOOK_MS : is_restoring(f) ? 200 : -1;
 
 	if (poll(p, 3, timeout) < 0 && errno != EINTR)
-		abandon(k, LZ_EXIT_FAILED);
+		abandon(s, LZ_EXIT_FAILED);
 	if (p[0].revents)
 		on_signals(k);
 	if (p[1].revents && lz_restorer_accept(f))
-		abandon(k, LZ_EXIT_FAILED);
+		abandon(s, LZ_EXIT_FAILED);
 	/* Who is turned away is not a sign of life. */
-	if (p[1].revents && f->restorer_fd >= 0)
-		k->heard_ns = lz_out_now();
+	if (p[1].revents && s->restorer_fd >= 0)
+		s->heard_ns = lz_out_now();
 	if (p[2].revents)
-		on_restorer(k);
-	check_patience(k);
+		on_restorer(f);
+	check_patience(f);
 	show(k, false);
+	s->nr_early = 0;
 }
+
+/* ---- from the beginning to the end ---- */
 
 int lz_keeper_hold_signals(struct lz_fill *f)
 {
-	sigset_t signals;
+	sigset_t signals, old;
 
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGINT);
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGCHLD);
-	(void)sigprocmask(SIG_BLOCK, &signals, &f->old_signals);
+	(void)sigprocmask(SIG_BLOCK, &signals, &old);
 	(void)signal(SIGPIPE, SIG_IGN);
-	f->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	return f->signal_fd < 0 ? -errno : 0;
+	/* It gives whoever reads it that process's own signals: a successor goes on with it. */
+	if (f->session->signal_fd >= 0)
+		return 0;
+	f->old_signals = old;
+	f->session->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	return f->session->signal_fd < 0 ? -errno : 0;
+}
+
+static int run(struct keeper *k)
+{
+	struct lz_fill *f = k->f;
+	struct lazyd_stats s;
+	int r;
+
+	k->shows = !f->o.service.no_progress && !f->o.service.daemon;
+	lz_progress_begin(&k->progress, stderr);
+	while (!k->ended) {
+		r = f->worker ? 0 : start_worker(k);
+		if (r == LZ_KEEPER_CHILD)
+			return r;
+		if (r) {
+			lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
+				   "event=start-worker error=\"%s\"", strerror(-r));
+			kill_tasks(k);
+			break;
+		}
+		look(k);
+	}
+	show(k, true);
+	lazyd_stats(NULL, f->state, &s);
+	if (f->session->status)
+		return f->session->status;
+	return s.pages_lost ? LZ_EXIT_LOST : LZ_EXIT_OK;
 }
 
 int lz_keeper_run(struct lz_fill *f)
 {
-	struct keeper k = { .f = f, .heard_ns = lz_out_now() };
-	struct lazyd_stats s;
-	int r;
+	struct keeper k = { .f = f };
+	struct lz_session *s = f->session;
 
-	f->keeper = getpid();
-	r = start_worker(&k);
-	if (r) {
-		lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=start-worker error=\"%s\"",
-			   strerror(-r));
+	s->heard_ns = lz_out_now();
+	s->keeper_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (s->keeper_pidfd < 0) {
+		lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=pidfd error=\"%s\"",
+			   strerror(errno));
 		return LZ_EXIT_FAILED;
 	}
-	k.shows = !f->o.service.no_progress && !f->o.service.daemon;
-	lz_progress_begin(&k.progress, stderr);
-	while (!k.ended)
-		look(&k);
-	show(&k, true);
-	lazyd_stats(NULL, f->state, &s);
-	if (k.status)
-		return k.status;
-	return s.pages_lost ? LZ_EXIT_LOST : LZ_EXIT_OK;
+	return run(&k);
+}
+
+/* Nobody sees this process die before it has a worker: nothing here needs to be noted first. */
+int lz_keeper_succeed(struct lz_fill *f)
+{
+	struct keeper k = { .f = f };
+	struct lz_session *s = f->session;
+
+	(void)lz_keeper_hold_signals(f);
+	(void)signal(SIGINT, SIG_DFL);
+	(void)signal(SIGTERM, SIG_DFL);
+	(void)signal(SIGHUP, SIG_DFL);
+	lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
+		   "event=keeper-died its worker goes on as keeper");
+	if (s->keeper_pidfd >= 0)
+		(void)close(s->keeper_pidfd);
+	s->keeper_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	sweep_descriptors(s);
+	lz_restorer_succeed(f);
+	f->worker = 0;
+	if (s->keeper_pidfd < 0 || ++s->nr_early > EARLY_MAX)
+		kill_tasks(&k);
+	if (f->o.service.daemon && f->o.service.pidfile &&
+	    lz_service_pidfile(&f->o.service, getpid()))
+		lz_log_say(&f->o.service.log, LAZYD_LOG_WARN, "event=pidfile file=%s error=\"%s\"",
+			   f->o.service.pidfile, strerror(errno));
+	return run(&k);
+}
+
+void lz_keeper_end(struct lz_fill *f)
+{
+	f->session->over = 1;
+	if (f->worker && !kill(f->worker, SIGKILL))
+		(void)waitpid(f->worker, NULL, 0);
 }

@@ -11,9 +11,11 @@
  * before the magic is a failed restore even if not a byte came: whoever started the daemon for that
  * restore waits for its end, as with CRIU's.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,9 +29,6 @@
 #ifndef SO_PASSPIDFD
 #define SO_PASSPIDFD 76 /* Linux 6.5 */
 #endif
-#ifndef SCM_PIDFD
-#define SCM_PIDFD 0x04
-#endif
 
 static const char NAME[] = "lazy-pages.socket";
 static const uint32_t FINISHED = 0x52535446;
@@ -42,7 +41,7 @@ int lz_restorer_listen(struct lz_fill *f)
 
 	memcpy(a.sun_path, NAME, sizeof(NAME) - 1);
 	(void)unlink(NAME);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* The mode of the socket is that of the file which bind() makes: it is never another one. */
 	if (fd < 0 || fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, len) || listen(fd, 10)) {
 		r = -errno;
@@ -57,17 +56,42 @@ int lz_restorer_listen(struct lz_fill *f)
 	/* Before accept: they hold for all that arrives. The second is new; creds do without. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
-	f->listen_fd = fd;
+	f->session->listen_fd = fd;
 	return 0;
+}
+
+/* Noted before the number can be somebody else's. */
+static void drop(int32_t *noted)
+{
+	int fd = *noted;
+
+	*noted = -1;
+	if (fd >= 0)
+		(void)close(fd);
 }
 
 void lz_restorer_unlisten(struct lz_fill *f)
 {
-	if (f->listen_fd < 0)
+	if (f->session->listen_fd < 0)
 		return;
-	(void)close(f->listen_fd);
-	f->listen_fd = -1;
 	(void)unlink(NAME);
+	drop(&f->session->listen_fd);
+}
+
+void lz_restorer_hang_up(struct lz_fill *f)
+{
+	drop(&f->session->restorer_fd);
+}
+
+static void connected(struct lz_fill *f)
+{
+	int one = 1, fd = f->session->restorer_fd;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
+	/* One restore a daemon: a second one is to fail at its connect, not to wait for ever. */
+	lz_restorer_unlisten(f);
+	lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=restorer-connected");
 }
 
 /*
@@ -90,7 +114,8 @@ static bool may_connect(const struct lz_fill *f, int fd)
 
 int lz_restorer_accept(struct lz_fill *f)
 {
-	int one = 1, fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct lz_session *s = f->session;
+	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
@@ -98,76 +123,56 @@ int lz_restorer_accept(struct lz_fill *f)
 		(void)close(fd);
 		return 0;
 	}
-	f->restorer_fd = fd;
-	(void)setsockopt(f->restorer_fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
-	(void)setsockopt(f->restorer_fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
-	/* One restore a daemon: a second one is to fail at its connect, not to wait for ever. */
-	lz_restorer_unlisten(f);
-	lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=restorer-connected");
+	s->restorer_fd = fd;
+	connected(f);
 	return 0;
 }
 
-/* ---- receiving ---- */
-
-struct parcel {
-	int uffd, pidfd; /* -1: none came */
-	pid_t pid;
-};
-
-static void take_control(struct msghdr *h, struct parcel *p)
+/* Is @fd a socket of the name above, and does it listen? */
+static bool is_of_name(int fd, bool *listens)
 {
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
-		const unsigned char *at = CMSG_DATA(c);
-		size_t nr = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		struct ucred cred;
-		int fd;
+	struct sockaddr_un a = { 0 };
+	socklen_t len = sizeof(a), size = sizeof(int);
+	int accepts;
 
-		if (c->cmsg_level != SOL_SOCKET)
+	if (getsockname(fd, (struct sockaddr *)&a, &len) || a.sun_family != AF_UNIX ||
+	    strncmp(a.sun_path, NAME, sizeof(a.sun_path)) != 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size))
+		return false;
+	*listens = accepts;
+	return true;
+}
+
+void lz_restorer_succeed(struct lz_fill *f)
+{
+	struct lz_session *s = f->session;
+	DIR *d = opendir("/proc/self/fd");
+	const struct dirent *e;
+	bool listens;
+
+	while (d && (e = readdir(d))) {
+		int fd = (int)strtol(e->d_name, NULL, 10);
+
+		if (fd <= 2 || fd == s->listen_fd || fd == s->restorer_fd ||
+		    !is_of_name(fd, &listens))
 			continue;
-		if (c->cmsg_type == SCM_CREDENTIALS) {
-			memcpy(&cred, at, sizeof(cred));
-			p->pid = cred.pid;
-			continue;
-		}
-		for (size_t i = 0; i < nr; i++) {
-			memcpy(&fd, at + i * sizeof(fd), sizeof(fd));
-			if (c->cmsg_type == SCM_PIDFD && p->pidfd < 0)
-				p->pidfd = fd;
-			else if (c->cmsg_type == SCM_RIGHTS && p->uffd < 0)
-				p->uffd = fd;
-			else if (fd >= 0)
-				(void)close(fd);
-		}
+		if (!listens && s->phase == LZ_FILL_RESTORING && s->restorer_fd < 0 &&
+		    may_connect(f, fd))
+			s->restorer_fd = fd;
+		else
+			(void)close(fd);
+	}
+	if (d)
+		(void)closedir(d);
+	if (s->phase != LZ_FILL_RESTORING) {
+		lz_restorer_unlisten(f);
+		lz_restorer_hang_up(f);
+	} else if (s->restorer_fd >= 0 && s->listen_fd >= 0) {
+		connected(f);
 	}
 }
 
-/* Receives exactly @len bytes: 1, 0 when there is nothing (yet), -ECONNRESET at the end. */
-static int receive(int fd, void *to, size_t len, struct parcel *p)
-{
-	union {
-		struct cmsghdr align;
-		char room[256];
-	} control;
-	struct iovec io = { .iov_base = to, .iov_len = len };
-	struct msghdr h = { .msg_iov = &io,
-			    .msg_iovlen = 1,
-			    .msg_control = &control,
-			    .msg_controllen = sizeof(control) };
-	ssize_t n;
-
-	*p = (struct parcel){ -1, -1, -1 };
-	n = recvmsg(fd, &h, MSG_CMSG_CLOEXEC);
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	take_control(&h, p);
-	if ((size_t)n == len)
-		return 1;
-	if (p->uffd >= 0)
-		(void)close(p->uffd);
-	if (p->pidfd >= 0)
-		(void)close(p->pidfd);
-	return n ? -EPROTO : -ECONNRESET;
-}
+/* ---- receiving ---- */
 
 static struct lz_fill_task *task_of(struct lz_fill *f, int32_t pid)
 {
@@ -182,66 +187,65 @@ static int pidfd_open(pid_t pid)
 	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
-/* Hands a task's userfaultfd to the worker: written whole, then counted, then told. */
-static void arrived(struct lz_fill *f, struct lz_fill_task *t, struct parcel *p)
+/* Written whole, then counted: that is the moment from which on the message has been taken. */
+static void note(struct lz_session *s, struct lz_said m)
 {
-	struct lz_session *s = f->session;
-
-	if (p->pidfd < 0 && p->pid > 0)
-		p->pidfd = pidfd_open(p->pid);
-	t->pidfd = p->pidfd >= 0 ? dup(p->pidfd) : -1;
-	s->arrival[s->nr_arrivals] = (struct lz_arrival){ .uffd = p->uffd,
-							  .pidfd = p->pidfd,
-							  .memory = t->memory };
-	__atomic_store_n(&s->nr_arrivals, s->nr_arrivals + 1, __ATOMIC_RELEASE);
-	(void)!write(f->kick_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
-	if (!f->started_ns)
-		f->started_ns = lz_out_now();
-	lz_log_say(&f->o.service.log, LAZYD_LOG_INFO,
-		   "event=task-arrived pid=%u host_pid=%d pages=%llu", t->pid, (int)p->pid,
-		   (unsigned long long)lazyd_memory_pages(f->memory[t->memory]));
+	s->said[s->nr_said] = m;
+	__atomic_store_n(&s->nr_said, s->nr_said + 1, __ATOMIC_RELEASE);
 }
 
-static int take_descriptor(struct lz_fill *f)
+/* Brings what follows from the notes up to date, whoever has made them. */
+static void fold(struct lz_fill *f)
 {
-	struct lz_fill_task *t = f->expecting;
-	struct parcel p;
-	char byte;
-	int r = receive(f->restorer_fd, &byte, 1, &p);
+	for (; f->nr_folded < f->session->nr_said; f->nr_folded++) {
+		const struct lz_said *m = &f->session->said[f->nr_folded];
+		struct lz_fill_task *t = &f->task[m->task];
 
-	if (r <= 0)
-		return r;
-	if (p.uffd < 0) {
+		f->expecting = m->type == LZ_SAID_TASK ? t : NULL;
+		if (m->type == LZ_SAID_DEAD || m->type == LZ_SAID_UFFD) {
+			t->reported = true;
+			f->nr_reported++;
+		}
+	}
+}
+
+static int take_descriptor(struct lz_fill *f, struct lz_parcel *p)
+{
+	const struct lz_fill_task *t = f->expecting;
+	struct lz_session *s = f->session;
+	struct lz_said m = { .type = LZ_SAID_UFFD, .task = (uint32_t)(t - f->task), .own = -1 };
+
+	if (p->uffd < 0) {
 		lz_log_say(
 			&f->o.service.log, LAZYD_LOG_ERROR,
 			"event=no-descriptor pid=%u the restorer sent none (SELinux may forbid it)",
 			t->pid);
-		if (p.pidfd >= 0)
-			(void)close(p.pidfd);
 		return -EPROTO;
 	}
-	f->expecting = NULL;
-	t->reported = true;
-	f->nr_reported++;
-	arrived(f, t, &p);
+	if (p->pidfd < 0 && p->pid > 0)
+		p->pidfd = pidfd_open(p->pid);
+	m.uffd = p->uffd;
+	m.pidfd = p->pidfd;
+	if (m.pidfd >= 0)
+		m.own = fcntl(m.pidfd, F_DUPFD_CLOEXEC, 3);
+	if (!s->started_ns)
+		s->started_ns = lz_out_now();
+	note(s, m);
+	lz_session_kick(s);
+	lz_log_say(&f->o.service.log, LAZYD_LOG_INFO,
+		   "event=task-arrived pid=%u host_pid=%d pages=%llu", t->pid, (int)p->pid,
+		   (unsigned long long)lazyd_memory_pages(f->memory[t->memory]));
 	return 1;
 }
 
-static int take_pid(struct lz_fill *f)
+static int take_pid(struct lz_fill *f, int32_t pid)
 {
-	struct lz_fill_task *t;
-	struct parcel p;
-	int32_t pid;
-	int r = receive(f->restorer_fd, &pid, sizeof(pid), &p);
+	const struct lz_fill_task *t;
 
-	if (r <= 0)
-		return r;
-	if (p.uffd >= 0)
-		(void)close(p.uffd);
-	if (p.pidfd >= 0)
-		(void)close(p.pidfd);
-	if ((uint32_t)pid == FINISHED && f->nr_reported == f->nr_tasks)
-		return 2;
+	if ((uint32_t)pid == FINISHED && f->nr_reported == f->nr_tasks) {
+		note(f->session, (struct lz_said){ .type = LZ_SAID_FINISHED });
+		return 1;
+	}
 	t = task_of(f, pid);
 	if (!t || (pid > 0 && t->memory < 0)) {
 		lz_log_say(
@@ -250,22 +254,45 @@ static int take_pid(struct lz_fill *f)
 			(int)pid);
 		return -EPROTO;
 	}
-	if (pid > 0) {
-		f->expecting = t;
-		return 1;
-	}
-	t->reported = true;
-	f->nr_reported++;
+	note(f->session, (struct lz_said){ .type = pid > 0 ? LZ_SAID_TASK : LZ_SAID_DEAD,
+					   .task = (uint32_t)(t - f->task) });
 	return 1;
+}
+
+static int take(struct lz_fill *f)
+{
+	struct lz_session *s = f->session;
+	bool expecting = f->expecting;
+	struct lz_parcel p;
+	int r = lz_inbox_receive(&s->inbox, s->nr_said, s->restorer_fd,
+				 expecting ? 1 : sizeof(int32_t));
+
+	if (r <= 0)
+		return r;
+	lz_inbox_open(&s->inbox, &p);
+	r = expecting ? take_descriptor(f, &p) : take_pid(f, s->inbox.what.pid);
+	if (r < 0)
+		return r;
+	/* Who dies before this leaves a descriptor too many, until all is over. */
+	if (!expecting)
+		p = (struct lz_parcel){ -1, -1, -1 };
+	lz_inbox_close_others(&s->inbox, &p);
+	return r;
+}
+
+static bool has_finished(const struct lz_session *s)
+{
+	return s->nr_said && s->said[s->nr_said - 1].type == LZ_SAID_FINISHED;
 }
 
 int lz_restorer_receive(struct lz_fill *f)
 {
 	int r;
 
-	do
-		r = f->expecting ? take_descriptor(f) : take_pid(f);
-	while (r == 1);
+	do {
+		fold(f);
+		r = has_finished(f->session) ? 2 : take(f);
+	} while (r == 1);
 	if (r == -ECONNRESET)
 		lz_log_say(
 			&f->o.service.log, LAZYD_LOG_ERROR,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +155,9 @@ int lz_service_report(const struct lz_service *s, json_t *json)
 	FILE *to = NULL;
 	int r = -EBADF;
 
+	/* Somebody may have died having written some of it. */
+	if (s->stats_fd > STDERR_FILENO && !ftruncate(s->stats_fd, 0))
+		(void)lseek(s->stats_fd, 0, SEEK_SET);
 	if (s->stats_fd >= 0)
 		to = fdopen(s->stats_fd, "w");
 	if (to)
@@ -173,6 +177,24 @@ int lz_service_refuse(const struct lz_service *s, const char *sentence)
 	if (s->log.fd != STDERR_FILENO && !s->daemon)
 		lz_out_error("%s", sentence);
 	return LZ_EXIT_FAILED;
+}
+
+int lz_service_pidfile(const struct lz_service *s, pid_t pid)
+{
+	char next[PATH_MAX];
+	int fd, n = snprintf(next, sizeof(next), "%s.new", s->pidfile);
+
+	if (n >= (int)sizeof(next)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	/* Whoever reads it meanwhile reads the one or the other. */
+	fd = lz_service_create(next, 0);
+	if (fd < 0)
+		return -1;
+	n = dprintf(fd, "%d", (int)pid);
+	(void)close(fd);
+	return n < 0 ? -1 : rename(next, s->pidfile);
 }
 
 int lz_service_daemonize(const struct lz_service *s)

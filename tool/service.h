@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct lz_log {
 	int fd;
@@ -74,6 +75,8 @@ int lz_service_report(const struct lz_service *s, json_t *json);
 int lz_service_create(const char *name, int flags);
 /* What stopped the set-up, in the log and on the terminal; returns LZ_EXIT_FAILED. */
 int lz_service_refuse(const struct lz_service *s, const char *sentence);
+/* Puts @pid into the pidfile that is there, for whoever goes on; 0, or -1 and errno. */
+int lz_service_pidfile(const struct lz_service *s, pid_t pid);
 /* With -d: in the parent writes the pidfile and ends, in the child goes on as a daemon. */
 int lz_service_daemonize(const struct lz_service *s);
 /* Writes the zero byte to the descriptor that waits for it. */

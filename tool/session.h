@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What `lazyd fill` is made of. The keeper (fill.c, keeper.c) reads the images, speaks with the
- * restorer (restorer.c) and starts the worker (worker.c), which runs the engine. The two share their
- * descriptors (clone with CLONE_FILES) and the memory below, and nothing else: whatever the worker
- * dies of, no userfaultfd closes, and a new worker goes on.
+ * What `lazyd fill` is made of. The keeper (keeper.c) speaks with the restorer (restorer.c) and starts
+ * the worker (worker.c), which runs the engine. The two share their descriptors (clone with
+ * CLONE_FILES) and the memory below, and nothing else: whatever one of them dies of, no userfaultfd
+ * closes, and the other goes on. A new worker needs the state and the session; so does a new keeper,
+ * which the worker becomes. What one of them knows and cannot ask for again is therefore in there, and
+ * is written so that death between any two stores leaves it whole: noted first, acted upon after.
  */
 #ifndef LZ_SESSION_H
 #define LZ_SESSION_H
@@ -11,6 +13,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "tool/addr.h"
@@ -37,12 +40,39 @@ struct lz_fill_task {
 	bool dead;
 	bool reported; /* the restorer has sent its userfaultfd, or that it is dead */
 	int memory;    /* its number for lazyd_attach() */
-	int pidfd;     /* the keeper's own, to kill by in the last resort; -1 */
 };
 
-/* A userfaultfd on its way from the restorer to the worker. */
-struct lz_arrival {
-	int32_t uffd, pidfd, memory;
+enum lz_said_type {
+	LZ_SAID_TASK = 1, /* its userfaultfd comes next */
+	LZ_SAID_DEAD,     /* a task without memory */
+	LZ_SAID_UFFD,     /* of the task before */
+	LZ_SAID_FINISHED, /* the restore is */
+};
+
+/* A message of the restorer. */
+struct lz_said {
+	uint32_t type;       /* enum lz_said_type */
+	uint32_t task;       /* its number in the images */
+	int32_t uffd, pidfd; /* UFFD: to be the engine's; pidfd -1: none */
+	int32_t own; /* the same process, for the keeper to kill by in the last resort; -1 */
+};
+
+enum { LZ_SAID_MAX = 2 * LZ_TASKS_MAX + 1 };
+
+/*
+ * Where the kernel itself notes a message that is being received, descriptors included: there is no
+ * moment in which it has been consumed and is nowhere. Zero where the kernel has not written.
+ */
+struct lz_inbox {
+	uint32_t number; /* 1 + that of the message it was zeroed for; 0: it never was */
+	union {
+		int32_t pid;
+		char byte;
+	} what;
+	union {
+		struct cmsghdr align;
+		char room[256];
+	} control;
 };
 
 enum lz_fill_phase {
@@ -51,16 +81,34 @@ enum lz_fill_phase {
 	LZ_FILL_ABANDON,   /* give up: fail closed what is owed */
 };
 
-/* Shared by keeper and worker. Each field has one writer. */
+/* Shared by keeper and worker. Each field has one writer; descriptors are -1 where there is none. */
 struct lz_session {
-	struct lz_arrival arrival[LZ_TASKS_MAX];
-	uint32_t nr_arrivals;       /* keeper: arrival[0 .. nr) are whole */
-	uint32_t phase;             /* keeper: enum lz_fill_phase */
-	uint32_t nr_attached;       /* worker: of the arrivals */
-	uint32_t started;           /* worker: has said so to its engine */
-	uint32_t turns;             /* worker: whether it lives and gets on */
-	uint32_t nr_connects;       /* worker: connections to the page server it has asked for */
-	char reason[LZ_REASON_MAX]; /* worker: why it could not go on */
+	/* keeper */
+	uint32_t nr_said;   /* said[0 .. nr) are whole */
+	uint32_t phase;     /* enum lz_fill_phase; after what made it so, before what it makes so */
+	int32_t status;     /* LZ_EXIT_X, once it is known that the end will be a bad one */
+	uint32_t over;      /* all is reported: the worker need not go on when the keeper ends */
+	uint32_t nr_terms;  /* SIGTERM and SIGINT so far */
+	uint32_t nr_deaths; /* of workers in a row that have got nothing done */
+	uint32_t turns_then; /* turns, at the last death */
+	uint32_t nr_early;   /* keepers in a row that died before they had looked around once */
+	uint64_t heard_ns;   /* when the restorer was last heard of, or waited for from */
+	uint64_t started_ns; /* when the first userfaultfd came; 0: not yet */
+	int32_t kick_fd;     /* an eventfd: the worker is to look at the session */
+	int32_t listen_fd;   /* -1 once the restorer has come */
+	int32_t restorer_fd;
+	int32_t signal_fd;
+	int32_t keeper_pidfd;
+	/* worker */
+	uint32_t nr_attended;       /* of said[] */
+	uint32_t started;           /* has said so to its engine */
+	uint32_t filled;            /* nothing is owed any more */
+	uint32_t turns;             /* whether it lives and gets on */
+	uint32_t nr_connects;       /* connections to the page server it has asked for */
+	char reason[LZ_REASON_MAX]; /* why it could not go on */
+	/* keeper */
+	struct lz_inbox inbox;
+	struct lz_said said[LZ_SAID_MAX];
 };
 
 struct lz_fill {
@@ -69,26 +117,41 @@ struct lz_fill {
 	struct lazyd_memory **memory;
 	int nr_memories;
 	struct lz_fill_task *task;
-	uint32_t nr_tasks, nr_reported;
+	uint32_t nr_tasks;
+	/* What follows from said[0 .. nr_folded). */
+	uint32_t nr_folded, nr_reported;
 	struct lz_fill_task *expecting; /* its pid has come, its descriptor not yet */
 	struct lazyd_state *state;
 	struct lz_session *session;
 	struct lazyd_remote remote; /* size 0: all pages are here */
 	struct lz_addr peer;        /* remote: where the page server is */
 	uint8_t identity[LAZYD_IDENTITY_LEN];
-	int kick_fd;   /* an eventfd: the worker is to look at the session */
-	int listen_fd; /* -1 once the restorer has come */
-	int restorer_fd;
-	int signal_fd;
 	sigset_t old_signals; /* what the worker gets back */
-	pid_t keeper, worker;
-	int worker_pidfd;
-	uint64_t started_ns; /* when the first userfaultfd came; 0: not yet */
+	pid_t worker;         /* the keeper's; 0: there is none */
 };
 
 /* peer.c: the page server of --page-server; before the memories are read. 0, or LZ_EXIT_X with the
  * reason printed. */
 int lz_peer_prepare(struct lz_fill *f);
+
+/* session.c: 0 or -errno. */
+int lz_session_new(struct lz_session **out);
+void lz_session_kick(const struct lz_session *s);
+
+/*
+ * inbox.c: receives message @number, of exactly @len bytes, or finds it received by somebody who died
+ * before it was noted. 1, 0 when there is nothing (yet), -ECONNRESET at the end, else -errno. What has
+ * come is there until the next number is asked for.
+ */
+int lz_inbox_receive(struct lz_inbox *in, uint32_t number, int fd, size_t len);
+struct lz_parcel {
+	int uffd, pidfd; /* -1: none came */
+	pid_t pid;       /* of the sender; -1: not told */
+};
+/* The first descriptor of each kind that came with the message. */
+void lz_inbox_open(struct lz_inbox *in, struct lz_parcel *p);
+/* Closes all that came with it but those in @p. */
+void lz_inbox_close_others(struct lz_inbox *in, const struct lz_parcel *p);
 
 /* restorer.c: CRIU's lazy-pages socket. 0, or -errno with the reason logged. */
 int lz_restorer_listen(struct lz_fill *f);
@@ -96,14 +159,26 @@ int lz_restorer_listen(struct lz_fill *f);
 int lz_restorer_accept(struct lz_fill *f);
 /* Takes what can be read. 1: the restorer has finished, 0: more to come, -errno: it failed. */
 int lz_restorer_receive(struct lz_fill *f);
+void lz_restorer_hang_up(struct lz_fill *f);
 void lz_restorer_unlisten(struct lz_fill *f);
+/* After a keeper's death: a connection that it accepted and did not note is taken, one that it was
+ * about to close is closed. */
+void lz_restorer_succeed(struct lz_fill *f);
 
-/* worker.c: does not return. */
-__attribute__((noreturn)) void lz_worker_run(struct lz_fill *f);
+/* worker.c: returns when the keeper is dead: this process is to be the next one. */
+void lz_worker_run(struct lz_fill *f);
 
 /* keeper.c: from here on signals wait for lz_keeper_run(); before it is said that fill is ready. */
 int lz_keeper_hold_signals(struct lz_fill *f);
-/* From the listening socket to the end; returns LZ_EXIT_X. */
+/*
+ * From the listening socket to the end; returns LZ_EXIT_X. Or LZ_KEEPER_CHILD, in a process of its
+ * own: that is to call lz_worker_run().
+ */
+enum { LZ_KEEPER_CHILD = -1 };
 int lz_keeper_run(struct lz_fill *f);
+/* The same in the place of a keeper that died: what that left behind is cleared away first. */
+int lz_keeper_succeed(struct lz_fill *f);
+/* All is reported: ends the worker, which has stayed in case the keeper died before that. */
+void lz_keeper_end(struct lz_fill *f);
 
 #endif

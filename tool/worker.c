@@ -1,112 +1,175 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The worker of `lazyd fill`: runs the engine on what the keeper hands it, until nothing is owed.
- * It may die at any moment; what it knows that matters lies in the state and the session.
+ * It may die at any moment; what it knows that matters lies in the state and the session. When it is
+ * the keeper that dies, it gives its engine up and returns, to be the next keeper.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tool/session.h"
 #include "tool/tool.h"
+
+struct worker {
+	struct lz_fill *f;
+	struct lazyd *l;
+	int epoll_fd; /* readable: the keeper has called, or is dead */
+};
+
+enum { KICKED, KEEPER_DIED };
 
 static void log_line(void *arg, enum lazyd_log level, const char *line)
 {
 	lz_log_say(&((struct lz_fill *)arg)->o.service.log, (int)level, "%s", line);
 }
 
-__attribute__((noreturn)) static void fail(struct lz_fill *f, const char *what, const char *why)
+/* Why it cannot go on; -1. */
+static int fail(struct worker *w, const char *what, const char *why)
 {
-	(void)snprintf(f->session->reason, sizeof(f->session->reason), "%s: %s", what, why);
-	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=worker-failed %s",
-		   f->session->reason);
-	_exit(LZ_EXIT_FAILED);
+	struct lz_session *s = w->f->session;
+
+	(void)snprintf(s->reason, sizeof(s->reason), "%s: %s", what, why);
+	lz_log_say(&w->f->o.service.log, LAZYD_LOG_ERROR, "event=worker-failed %s", s->reason);
+	return -1;
 }
 
-static struct lazyd *engine(struct lz_fill *f)
+static int watch(struct worker *w, int fd, uint32_t which)
 {
+	struct epoll_event e = { .events = EPOLLIN, .data.u32 = which };
+
+	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &e);
+}
+
+static int open_engine(struct worker *w)
+{
+	struct lz_fill *f = w->f;
 	struct lazyd_options o = { .size = sizeof(o),
 				   .on_lost = f->o.on_lost,
 				   .state = f->state,
 				   .log = log_line,
 				   .log_arg = f,
 				   .remote = f->remote.size ? &f->remote : NULL };
-	struct lazyd *l;
-	int r = lazyd_new(&l, &o);
+	int r;
 
+	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (w->epoll_fd < 0 || watch(w, f->session->kick_fd, KICKED) ||
+	    watch(w, f->session->keeper_pidfd, KEEPER_DIED))
+		return fail(w, "epoll", strerror(errno));
+	r = lazyd_new(&w->l, &o);
 	if (r)
-		fail(f, "the engine cannot start",
-		     r == -EPERM ? "io_uring is forbidden here (see `lazyd check`)" : strerror(-r));
+		return fail(w, "the engine cannot start",
+			    r == -EPERM ? "io_uring is forbidden here (see `lazyd check`)"
+					: strerror(-r));
 	for (int i = 0; i < f->nr_memories; i++)
-		if (lazyd_add(l, f->memory[i]) < 0)
-			fail(f, "images", lazyd_error(l));
-	r = lazyd_resume(l);
+		if (lazyd_add(w->l, f->memory[i]) < 0)
+			return fail(w, "images", lazyd_error(w->l));
+	r = lazyd_resume(w->l);
 	if (r < 0)
-		fail(f, "resume", lazyd_error(l));
+		return fail(w, "resume", lazyd_error(w->l));
 	if (r > 0)
 		lz_log_say(&f->o.service.log, LAZYD_LOG_WARN, "event=resumed spaces=%d", r);
-	(void)lazyd_watch(l, f->kick_fd);
-	return l;
+	(void)lazyd_watch(w->l, w->epoll_fd);
+	return 0;
 }
 
-/* What the keeper has put into the session since the last look. */
-static void attend(struct lz_fill *f, struct lazyd *l)
+/* Waits for at most @timeout_ms. True if the keeper is dead. */
+static bool look(struct worker *w, int timeout_ms)
 {
-	struct lz_session *s = f->session;
-	uint32_t nr = __atomic_load_n(&s->nr_arrivals, __ATOMIC_ACQUIRE);
+	struct epoll_event e[2];
+	int n = epoll_wait(w->epoll_fd, e, 2, timeout_ms);
+	bool died = false;
 	uint64_t kicks;
 
-	(void)!read(f->kick_fd, &kicks, sizeof(kicks));
-	for (; s->nr_attached < nr; s->nr_attached++) {
-		const struct lz_arrival *a = &s->arrival[s->nr_attached];
-		int r = lazyd_attach(l, a->memory, a->uffd, a->pidfd);
+	for (int i = 0; i < n; i++) {
+		if (e[i].data.u32 == KICKED)
+			(void)!read(w->f->session->kick_fd, &kicks, sizeof(kicks));
+		died = died || e[i].data.u32 == KEEPER_DIED;
+	}
+	return died;
+}
 
+/* What the keeper has put into the session since the last look. 1: more to do, 0: nothing is owed,
+ * -1: failed. */
+static int attend(struct worker *w)
+{
+	struct lz_session *s = w->f->session;
+	uint32_t nr = __atomic_load_n(&s->nr_said, __ATOMIC_ACQUIRE);
+	int64_t n;
+
+	for (; s->nr_attended < nr; s->nr_attended++) {
+		const struct lz_said *m = &s->said[s->nr_attended];
+		int r;
+
+		if (m->type != LZ_SAID_UFFD)
+			continue;
+		r = lazyd_attach(w->l, w->f->task[m->task].memory, m->uffd, m->pidfd);
 		/* -EEXIST: attached by a worker that died before it could count it. */
 		if (r < 0 && r != -EEXIST)
-			fail(f, "attach", lazyd_error(l));
+			return fail(w, "attach", lazyd_error(w->l));
 	}
 	if (s->phase == LZ_FILL_RUNNING && !s->started) {
-		if (lazyd_start(l))
-			fail(f, "start", lazyd_error(l));
+		if (lazyd_start(w->l))
+			return fail(w, "start", lazyd_error(w->l));
 		s->started = 1;
 	}
-	if (s->phase == LZ_FILL_ABANDON) {
-		int64_t n = lazyd_abandon(l);
+	if (s->phase != LZ_FILL_ABANDON)
+		return 1;
+	n = lazyd_abandon(w->l);
+	if (n < 0)
+		return fail(w, "abandon", strerror((int)-n));
+	lz_log_say(&w->f->o.service.log, n ? LAZYD_LOG_ERROR : LAZYD_LOG_INFO,
+		   "event=abandoned pages_lost=%lld", (long long)n);
+	return 0;
+}
 
-		if (n < 0)
-			fail(f, "abandon", strerror((int)-n));
-		lz_log_say(&f->o.service.log, n ? LAZYD_LOG_ERROR : LAZYD_LOG_INFO,
-			   "event=abandoned pages_lost=%lld", (long long)n);
-		_exit(LZ_EXIT_OK);
-	}
+/* Until nothing is owed (0), the keeper is dead (1), or it cannot go on (-1). */
+static int work(struct worker *w)
+{
+	int r;
+
+	do {
+		if (look(w, 0))
+			return 1;
+		r = attend(w);
+		if (r <= 0)
+			return r;
+		r = lazyd_turn(w->l, -1);
+		w->f->session->turns++;
+	} while (r > 0);
+	return r < 0 ? fail(w, "turn", lazyd_error(w->l)) : 0;
 }
 
 void lz_worker_run(struct lz_fill *f)
 {
-	struct lazyd *l;
+	/* A terminal's ^C reaches both; what it means is the keeper's to say. */
+	static const int KEEPERS[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct lz_session *s = f->session;
+	struct worker w = { .f = f, .epoll_fd = -1 };
 	int r;
 
-	/* A terminal's ^C reaches both; what it means is the keeper's to say. */
-	(void)signal(SIGINT, SIG_IGN);
-	(void)signal(SIGTERM, SIG_IGN);
-	(void)signal(SIGHUP, SIG_IGN);
-	(void)signal(SIGPIPE, SIG_IGN);
-	l = engine(f);
-	do {
-		attend(f, l);
-		/* A second's timeout, for the one thing that sends no event: the keeper's death. */
-		r = lazyd_turn(l, 1000000000);
-		f->session->turns++;
-		if (getppid() != f->keeper && f->session->phase == LZ_FILL_RESTORING) {
-			lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
-				   "event=keeper-died while tasks were being restored");
-			f->session->phase = LZ_FILL_ABANDON;
+	for (size_t i = 0; i < sizeof(KEEPERS) / sizeof(KEEPERS[0]); i++)
+		(void)signal(KEEPERS[i], SIG_IGN);
+	r = open_engine(&w);
+	if (!r)
+		r = work(&w);
+	if (!r) {
+		/* Stays until that has been reported, and would do it itself. */
+		s->filled = 1;
+		(void)syscall(SYS_pidfd_send_signal, s->keeper_pidfd, SIGCHLD, NULL, 0);
+		while (!look(&w, -1)) {
 		}
-	} while (r > 0);
-	if (r < 0)
-		fail(f, "turn", lazyd_error(l));
-	_exit(LZ_EXIT_OK);
+	} else if (r < 0 && (w.epoll_fd < 0 || !look(&w, 0))) {
+		_exit(LZ_EXIT_FAILED);
+	}
+	if (s->over)
+		_exit(LZ_EXIT_OK);
+	/* As if it had been killed: the state is enough. */
+	lazyd_free(w.l);
+	(void)close(w.epoll_fd);
 }

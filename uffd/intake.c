@@ -18,6 +18,8 @@
 #include "uffd/uffd.h"
 
 enum { DRAIN_MAX = 64 };
+/* A read that the disk does not give back is not waited for longer. */
+#define TAKE_BACK_NS UINT64_C(1000000000)
 
 int lz_intake_arm(struct lz_loop *l, uint32_t space)
 {
@@ -333,6 +335,55 @@ void lz_intake_drain(struct lz_loop *l)
 			begin_again(l);
 		(void)lz_ring_submit(&l->ring);
 	} while (n && lz_ring_has_work(&l->ring));
+}
+
+/* ---- giving up ---- */
+
+static void took_back(struct lz_loop *l, const struct lz_completion *c, unsigned *nr)
+{
+	bool *is_there = NULL;
+
+	if (c->tag.kind == LZ_TAG_READ && c->tag.id < LZ_REQS_MAX)
+		is_there = &l->req[c->tag.id].in_flight;
+	else if (c->tag.kind == LZ_TAG_UFFD && c->tag.id < LZ_SPACES_MAX)
+		is_there = &l->space[c->tag.id].reading;
+	if (is_there && *is_there) {
+		*is_there = false;
+		(*nr)--;
+	}
+}
+
+bool lz_intake_take_back(struct lz_loop *l)
+{
+	uint64_t until = lz_loop_now() + TAKE_BACK_NS;
+	struct lz_completion c[DRAIN_MAX];
+	struct lz_tag tag = { .kind = LZ_TAG_READ };
+	unsigned nr = 0, n;
+
+	for (tag.id = 0; tag.id < LZ_REQS_MAX; tag.id++) {
+		const struct lz_loop_req *q = &l->req[tag.id];
+
+		/* A page server's bytes come by no read of the ring. */
+		if (q->in_flight && !l->memory[q->memory].memory->source[q->source].remote) {
+			nr++;
+			(void)lz_ring_cancel(&l->ring, tag);
+		}
+	}
+	tag.kind = LZ_TAG_UFFD;
+	for (tag.id = 0; tag.id < LZ_SPACES_MAX; tag.id++) {
+		if (l->space[tag.id].reading) {
+			nr++;
+			tag.generation = l->space[tag.id].generation;
+			(void)lz_ring_cancel(&l->ring, tag);
+		}
+	}
+	while (nr && lz_loop_now() < until) {
+		(void)lz_ring_wait(&l->ring, 10000000);
+		n = lz_ring_reap(&l->ring, c, DRAIN_MAX);
+		for (unsigned i = 0; i < n; i++)
+			took_back(l, &c[i], &nr);
+	}
+	return !nr;
 }
 
 /* ---- killing ---- */

@@ -384,11 +384,11 @@ fail:
 
 void lz_loop_close(struct lz_loop *l)
 {
+	if (lz_intake_take_back(l)) /* else a disk may still write there */
+		lz_pool_fini(&l->pool);
 	lz_remote_close(l);
-	lz_ring_close(
-		&l->ring); /* before the rest: what is in flight writes into the pool and the state */
+	lz_ring_close(&l->ring);
 	lz_engine_free(l->engine);
-	lz_pool_fini(&l->pool);
 	for (uint32_t i = 0; i < l->nr_memories; i++) {
 		for (size_t k = 0; k < l->memory[i].memory->nr_sources; k++)
 			l->memory[i].source[k]->ops->close(l->memory[i].source[k]);

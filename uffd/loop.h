@@ -102,6 +102,9 @@ void lz_intake_take(struct lz_loop *l, uint32_t space);
 void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result);
 /* CLOSE: takes back what is in the ring; closes once that has come back, or now. */
 void lz_intake_close(struct lz_loop *l, uint32_t space);
+/* Takes back all that the kernel may still write to, in the pool and in the state; it or a message that
+ * came first is there then. False: some read is under way still. */
+bool lz_intake_take_back(struct lz_loop *l);
 /* Kills the space's process: -ESRCH where it is not known which one that is. */
 int lz_intake_kill(struct lz_loop *l, uint32_t space);
 

@@ -373,6 +373,50 @@ daemon_is_tidy() {
 	done
 }
 
+# ---- keeper and worker of lazyd ----
+
+# What is left when the one before this one is dead: KEEPER and WORKER, both alive. 1 if not yet.
+have_pair() {
+	WORKER=$(children "$KEEPER" | head -n 1)
+	[ -n "$WORKER" ] && alive "$WORKER" && alive "$KEEPER"
+}
+
+is_pair_over() { ! alive "$KEEPER"; }
+have_pair_or_end() { have_pair || is_pair_over; }
+
+# pair: KEEPER and WORKER of the daemon that has just been started.
+pair() {
+	KEEPER=$DAEMON_PID
+	within 20 have_pair || fail "there is no worker"
+}
+
+# kill_keeper, kill_worker: and wait for the next pair, or the end: then 1.
+kill_keeper() {
+	kill -KILL "$KEEPER" 2>/dev/null || return 1
+	KEEPER=$WORKER
+	within 20 have_pair_or_end || fail "the worker $KEEPER is no keeper"
+	! is_pair_over
+}
+
+kill_worker() {
+	local last=$WORKER
+	kill -KILL "$WORKER" 2>/dev/null || return 1
+	within 20 another_pair || fail "no worker has come after $last"
+	! is_pair_over
+}
+another_pair() { is_pair_over || { have_pair && [ "$WORKER" != "$last" ]; }; }
+
+# succession_ok SECONDS: the last keeper must end in time, with 0 and without leaving anything behind. What was started
+# ended by the first kill.
+succession_ok() {
+	within "$1" is_pair_over || fail "the keeper is not over after $1 s"
+	daemon_end 20 || fail "the process that was started is not over"
+	[ "$DAEMON_RC" = 137 ] || fail "the keeper that was killed ended with $DAEMON_RC"
+	within 20 is_gone "$KEEPER" || fail "the last keeper stays"
+	grep -q '"exit_status": 0' "$DIR/stats.json" || fail "no success in the stats: $(cat "$DIR/stats.json")"
+	daemon_is_tidy
+}
+
 # try_restore ARGUMENT...: restores lazily; the status is CRIU's.
 try_restore() {
 	local t0=$EPOCHREALTIME status=0

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A keeper that is killed while it takes what the restorer sends, after any number of instructions: it
+ * runs step by step under ptrace, in a process that shares its descriptors. Who goes on afterwards must
+ * have every message once, each descriptor under the task it is of, and no connection lost.
+ *
+ * INBOX_STRIDE=1 kills after every single instruction of the receiver, too.
+ */
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tool/session.h"
+
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
+
+enum { A = 100, B = 300, DEAD = 200, FINISHED = 0x52535446, NR_SAID = 6 };
+/* What one who dies may leave open until all is over: a pidfd or two, never a userfaultfd. */
+enum { LEFT_MAX = 2 };
+
+static struct lz_fill f;
+static struct lz_fill_task tasks[3];
+static struct lazyd_memory *memory[2];
+static ino_t ino[2]; /* of what stands for the userfaultfds of A and B */
+static char dir[] = "/tmp/lazyd-inbox.XXXXXX";
+
+static void set_up(void)
+{
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	ck_assert_int_eq(chdir(dir), 0);
+	ck_assert_int_eq(lazyd_memory_new(&memory[0]), 0);
+	ck_assert_int_eq(lazyd_memory_new(&memory[1]), 0);
+}
+
+static void tear_down(void)
+{
+	lazyd_memory_put(memory[0]);
+	lazyd_memory_put(memory[1]);
+	(void)unlink("lazy-pages.socket");
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+
+static unsigned count_open(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(d))
+		n++;
+	(void)closedir(d);
+	return n;
+}
+
+/* ---- the restorer ---- */
+
+static void say(int sock, int32_t value)
+{
+	ck_assert_int_eq(send(sock, &value, sizeof(value), MSG_NOSIGNAL), sizeof(value));
+}
+
+static void give(int sock, unsigned which)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .room = { 0 } };
+	char zero = 0;
+	struct iovec io = { .iov_base = &zero, .iov_len = 1 };
+	struct msghdr h = { .msg_iov = &io,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	int fd = memfd_create("userfaultfd", MFD_CLOEXEC);
+	struct stat st;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ino[which] = st.st_ino;
+	control.align = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					  .cmsg_type = SCM_RIGHTS,
+					  .cmsg_len = CMSG_LEN(sizeof(fd)) };
+	memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	ck_assert_int_eq(sendmsg(sock, &h, MSG_NOSIGNAL), 1);
+	(void)close(fd);
+}
+
+static void say_all(int sock)
+{
+	say(sock, A);
+	give(sock, 0);
+	say(sock, -DEAD);
+	say(sock, B);
+	give(sock, 1);
+	say(sock, FINISHED);
+}
+
+/* ---- one keeper, and the next ---- */
+
+static void begin(void)
+{
+	f = (struct lz_fill){ .task = tasks, .nr_tasks = 3, .memory = memory, .nr_memories = 2 };
+	tasks[0] = (struct lz_fill_task){ .pid = A, .memory = 0 };
+	tasks[1] = (struct lz_fill_task){ .pid = DEAD, .dead = true, .memory = -1 };
+	tasks[2] = (struct lz_fill_task){ .pid = B, .memory = 1 };
+	ck_assert_int_eq(lz_session_new(&f.session), 0);
+}
+
+static void end(void)
+{
+	struct lz_session *s = f.session;
+
+	(void)close(s->kick_fd);
+	for (uint32_t i = 0; i < s->nr_said; i++) {
+		if (s->said[i].type != LZ_SAID_UFFD)
+			continue;
+		(void)close(s->said[i].uffd);
+		(void)close(s->said[i].pidfd);
+		(void)close(s->said[i].own);
+	}
+	lz_restorer_hang_up(&f);
+	lz_restorer_unlisten(&f);
+	(void)munmap(s, sizeof(*s));
+}
+
+/* Runs @what in a keeper that dies after @steps instructions. False if it was over before that. */
+static bool dies(int (*what)(struct lz_fill *), unsigned long steps)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	int status;
+
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		(void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		(void)raise(SIGSTOP);
+		(void)what(&f);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSTOPPED(status));
+	while (steps--) {
+		ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		if (WIFEXITED(status))
+			return false;
+		ck_assert(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+	}
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return true;
+}
+
+static void is_uffd(const struct lz_said *m, uint32_t task, unsigned which)
+{
+	struct stat st;
+
+	ck_assert_uint_eq(m->type, LZ_SAID_UFFD);
+	ck_assert_uint_eq(m->task, task);
+	ck_assert_int_eq(fstat(m->uffd, &st), 0);
+	ck_assert_uint_eq(st.st_ino, ino[which]);
+	ck_assert_int_eq(fcntl(m->pidfd, F_GETFD), FD_CLOEXEC);
+	ck_assert_int_eq(fcntl(m->own, F_GETFD), FD_CLOEXEC);
+	ck_assert_int_ne(m->own, m->pidfd);
+}
+
+static void is_complete(void)
+{
+	const struct lz_said *m = f.session->said;
+
+	ck_assert_uint_eq(f.session->nr_said, NR_SAID);
+	ck_assert(m[0].type == LZ_SAID_TASK && m[0].task == 0);
+	is_uffd(&m[1], 0, 0);
+	ck_assert(m[2].type == LZ_SAID_DEAD && m[2].task == 1);
+	ck_assert(m[3].type == LZ_SAID_TASK && m[3].task == 2);
+	is_uffd(&m[4], 2, 1);
+	ck_assert_uint_eq(m[5].type, LZ_SAID_FINISHED);
+	ck_assert_uint_eq(f.nr_reported, 3);
+}
+
+static unsigned long stride(void)
+{
+	const char *given = getenv("INBOX_STRIDE");
+
+	return given ? strtoul(given, NULL, 10) : 61;
+}
+
+START_TEST(killed_while_it_receives)
+{
+	unsigned long steps = 0;
+	unsigned before = count_open(), deaths = 0;
+	bool died = true;
+
+	while (died) {
+		int pair[2], one = 1;
+
+		begin();
+		ck_assert_int_eq(
+			socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
+			0);
+		(void)setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
+		(void)setsockopt(pair[0], SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
+		f.session->restorer_fd = pair[0];
+		say_all(pair[1]);
+		died = dies(lz_restorer_receive, steps);
+		ck_assert_int_eq(lz_restorer_receive(&f), 1);
+		is_complete();
+		end();
+		(void)close(pair[1]);
+		ck_assert_uint_le(count_open(), before + LEFT_MAX);
+		/* What was left, away: the next one is to be counted from here. */
+		for (int fd = (int)before; fd < (int)before + 64; fd++)
+			(void)close(fd);
+		deaths += died;
+		steps += stride();
+	}
+	ck_assert_uint_gt(deaths, 20);
+}
+END_TEST
+
+static int accept_one(struct lz_fill *of)
+{
+	return lz_restorer_accept(of);
+}
+
+START_TEST(killed_while_it_accepts)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "lazy-pages.socket" };
+	unsigned long steps = 0;
+	unsigned before = count_open(), deaths = 0;
+	bool died = true;
+
+	while (died) {
+		int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		begin();
+		ck_assert_int_eq(lz_restorer_listen(&f), 0);
+		ck_assert_int_eq(connect(sock, (struct sockaddr *)&a, sizeof(a)), 0);
+		say_all(sock);
+		died = dies(accept_one, steps);
+		lz_restorer_succeed(&f);
+		if (f.session->restorer_fd < 0)
+			ck_assert_int_eq(lz_restorer_accept(&f), 0);
+		ck_assert_int_lt(f.session->listen_fd, 0);
+		ck_assert_int_ne(access(a.sun_path, F_OK), 0);
+		ck_assert_int_eq(lz_restorer_receive(&f), 1);
+		is_complete();
+		/* Finished: whoever comes now finds the connection closed, noted or not. */
+		f.session->phase = LZ_FILL_RUNNING;
+		f.session->restorer_fd = -1;
+		lz_restorer_succeed(&f);
+		end();
+		(void)close(sock);
+		ck_assert_uint_eq(count_open(), before);
+		deaths += died;
+		steps++;
+	}
+	ck_assert_uint_gt(deaths, 20);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("inbox");
+	TCase *t = tcase_create("killed");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(t, 600);
+	tcase_add_checked_fixture(t, set_up, tear_down);
+	tcase_add_test(t, killed_while_it_receives);
+	tcase_add_test(t, killed_while_it_accepts);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
