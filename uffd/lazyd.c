@@ -9,19 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "pagemap/memory.h"
 #include "uffd/loop.h"
+#include "uffd/shared.h"
 
 struct lazyd_memory {
 	struct lz_memory memory;
-};
-
-struct lazyd_state {
-	struct lz_state *state;
-	size_t len;
 };
 
 struct lazyd {
@@ -46,39 +40,6 @@ __attribute__((format(printf, 3, 4))) static int failed(struct lazyd *l, int r, 
 	return r;
 }
 
-/* ---- state ---- */
-
-int lazyd_state_new(struct lazyd_state **out, uint64_t pages)
-{
-	struct lazyd_state *s;
-
-	if (!out || pages > UINT64_C(1) << 40)
-		return -EINVAL;
-	s = calloc(1, sizeof(*s));
-	if (!s)
-		return -ENOMEM;
-	s->len = lz_state_size(pages);
-	s->state = mmap(NULL, s->len, PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (s->state == MAP_FAILED) {
-		int r = -errno;
-
-		free(s);
-		return r;
-	}
-	lz_state_init(s->state, pages);
-	*out = s;
-	return 0;
-}
-
-void lazyd_state_free(struct lazyd_state *s)
-{
-	if (!s)
-		return;
-	(void)munmap(s->state, s->len);
-	free(s);
-}
-
 /* ---- engine ---- */
 
 int lazyd_new(struct lazyd **out, const struct lazyd_options *options)
@@ -97,7 +58,7 @@ int lazyd_new(struct lazyd **out, const struct lazyd_options *options)
 		return -ENOMEM;
 	/* 1 TiB of 4 KiB pages, where nobody has said how much: it is address space only. */
 	if (!o.state)
-		r = lazyd_state_new(&l->own, UINT64_C(1) << 28);
+		r = lz_shared_private(&l->own, UINT64_C(1) << 28);
 	if (!r)
 		r = lz_loop_open(&l->loop, o.state ? o.state->state : l->own->state, &o);
 	if (r) {

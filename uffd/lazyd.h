@@ -145,6 +145,13 @@ struct lazyd_options {
  */
 int lazyd_state_new(struct lazyd_state **out, uint64_t pages);
 void lazyd_state_free(struct lazyd_state *state);
+/*
+ * The descriptor of that memory, a memfd which stays the state's; whoever has it can go on in place of
+ * this process, also after execve(). -EFBIG where RLIMIT_FSIZE forbids a file of that size.
+ */
+int lazyd_state_fd(const struct lazyd_state *state);
+/* A state from such a descriptor, which it takes. -EPROTO: it is none, or one of another version. */
+int lazyd_state_open(struct lazyd_state **out, int fd);
 
 int lazyd_new(struct lazyd **out, const struct lazyd_options *options);
 /* Closes what the engine opened. Spaces still owed are left as they are: their descriptors stay

@@ -18,11 +18,21 @@ size_t lz_state_size(uint64_t pages)
 
 void lz_state_init(struct lz_state *st, uint64_t pages)
 {
+	st->version = LZ_STATE_VERSION;
+	st->head = sizeof(*st);
 	st->pages = pages;
 	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
 		st->slot[i].uffd = st->slot[i].pidfd = -1;
 	st->wire[0] = st->wire[1] = -1;
 	st->magic = MAGIC;
+}
+
+bool lz_state_is_one(const struct lz_state *st, uint64_t len)
+{
+	return len >= sizeof(*st) && st->magic == MAGIC && st->version == LZ_STATE_VERSION &&
+	       st->head == sizeof(*st) && st->pages <= LZ_STATE_PAGES_MAX &&
+	       len == lz_state_size(st->pages) && st->journal.active < 2 &&
+	       st->journal.nr[st->journal.active] <= LZ_JOURNAL_NOTES;
 }
 
 bool lz_state_is_used(const struct lz_state *st)

@@ -26,8 +26,13 @@ struct lz_slot {
 	struct uffd_msg armed[LZ_BATCH_MAX]; /* zero where the kernel has not written */
 };
 
+/* To be counted up with any change of what is below, of the notes, or of what they mean. */
+enum { LZ_STATE_VERSION = 1 };
+
 struct lz_state {
 	uint64_t magic;
+	uint32_t version;
+	uint32_t head;   /* sizeof(struct lz_state): limits differ where this does */
 	uint64_t pages;  /* of the largest memory */
 	int32_t wire[2]; /* connections to a page server, for a successor to close; -1: none */
 	struct lz_stats stats;
@@ -36,9 +41,13 @@ struct lz_state {
 	uint64_t words[]; /* LZ_SPACES_MAX times room for the owed bits of @pages */
 };
 
+#define LZ_STATE_PAGES_MAX (UINT64_C(1) << 40)
+/* @pages: up to that. */
 size_t lz_state_size(uint64_t pages);
 /* @st: lz_state_size(pages) zeroed bytes. */
 void lz_state_init(struct lz_state *st, uint64_t pages);
+/* May @len bytes at @st, whoever wrote them, be used as a state? */
+bool lz_state_is_one(const struct lz_state *st, uint64_t len);
 /* True once an engine has used it. */
 bool lz_state_is_used(const struct lz_state *st);
 uint64_t *lz_state_words(struct lz_state *st, uint32_t space);

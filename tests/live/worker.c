@@ -6,6 +6,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -39,8 +40,13 @@ __attribute__((noreturn)) static void work(struct keeper *k)
 	struct live *l = k->l;
 	int more = 1, found;
 
+	struct lazyd_state *state;
+
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	live_begin(l, k->state);
+	/* By its descriptor, as one would that has been started anew. */
+	if (lazyd_state_open(&state, fcntl(lazyd_state_fd(k->state), F_DUPFD_CLOEXEC, 3)))
+		live_fail(l, "no state by its descriptor");
+	live_begin(l, state);
 	found = lazyd_resume(l->l);
 	if (found < 0)
 		live_fail(l, "resume: %s", lazyd_error(l->l));
@@ -62,10 +68,10 @@ __attribute__((noreturn)) static void work(struct keeper *k)
 }
 
 /* What the dead one had opened for itself. */
-static void close_remains(struct live *l)
+static void close_remains(struct live *l, int keep)
 {
 	static const char *const its[] = { "anon_inode:[io_uring]", "anon_inode:[eventfd]",
-					   "anon_inode:[timerfd]" };
+					   "anon_inode:[timerfd]", "/memfd:lazyd-state (deleted)" };
 	DIR *dir = opendir("/proc/self/fd");
 	const struct dirent *e;
 
@@ -76,7 +82,7 @@ static void close_remains(struct live *l)
 
 		link[n < 0 ? 0 : n] = '\0';
 		for (size_t i = 0; i < sizeof(its) / sizeof(its[0]); i++)
-			if (strcmp(link, its[i]) == 0)
+			if (strcmp(link, its[i]) == 0 && atoi(e->d_name) != keep)
 				(void)close(atoi(e->d_name));
 	}
 	(void)closedir(dir);
@@ -108,7 +114,7 @@ static bool live_and_die(struct keeper *k)
 		LIVE_CHECK(l, kill(pid, SIGKILL) == 0);
 	LIVE_CHECK(l, waitpid(pid, &status, 0) == pid);
 	(void)close(p[0].fd);
-	close_remains(l);
+	close_remains(l, lazyd_state_fd(k->state));
 	if (!status)
 		return true;
 	LIVE_CHECK(l, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
