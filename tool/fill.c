@@ -42,6 +42,7 @@ static const char HELP[] =
 	"      --no-default-config     accepted: there is no configuration file\n"
 	"\n"
 	"SIGTERM or SIGINT: go on until nothing is owed; a second one: fail closed what is.\n"
+	"SIGUSR2: become the program that is now where this one was started from.\n"
 	"Exit status: 0 filled, 1 failed, 2 usage, 3 pages were lost.\n";
 
 enum {
@@ -99,7 +100,7 @@ static int take_peer_option(struct lz_fill_options *o, int c)
 		return -1;
 	case OPT_PS_SOCKET:
 		n = lz_service_number(optarg, 1 << 20);
-		if (n < 0 || fcntl((int)n, F_GETFD) < 0)
+		if (n < 0 || (!o->service.resumes && fcntl((int)n, F_GETFD) < 0))
 			return lz_service_usage(
 				&o->service,
 				"--ps-socket takes the number of an open descriptor, not", optarg);
@@ -146,7 +147,7 @@ static int take_option(struct lz_fill_options *o, int c)
 	}
 }
 
-static int parse(struct lz_fill_options *o, int argc, char **argv)
+static int parse(struct lz_fill_options *o, bool resumes, int argc, char **argv)
 {
 	int c, r;
 
@@ -156,6 +157,7 @@ static int parse(struct lz_fill_options *o, int argc, char **argv)
 				       .ps_socket = -1,
 				       .source_timeout_s = 60 };
 	lz_service_init(&o->service, "fill");
+	o->service.resumes = resumes;
 	optind = 0;
 	while ((c = getopt_long(argc, argv, LZ_SERVICE_LETTERS, OPTIONS, NULL)) != -1) {
 		r = take_option(o, c);
@@ -232,7 +234,12 @@ static int share(struct lz_fill *f, uint64_t max_pages)
 	if (r)
 		return refuse(f, strerror(-r));
 	r = lz_session_new(&f->session);
-	return r ? refuse(f, strerror(-r)) : LZ_EXIT_OK;
+	if (r)
+		return refuse(f, strerror(-r));
+	r = lazyd_state_fd(f->state);
+	f->session->state_fd = r < 0 ? -1 : r;
+	f->session->fingerprint = lz_session_fingerprint(f);
+	return LZ_EXIT_OK;
 }
 
 /* ---- the end ---- */
@@ -278,7 +285,7 @@ static void fini(struct lz_fill *f)
 }
 
 /* From the socket on: listen, then daemonize, then say ready; CRIU's callers rely on that order. */
-static int serve(struct lz_fill *f)
+static int begin(struct lz_fill *f)
 {
 	int r = lz_restorer_listen(f) ? LZ_EXIT_FAILED : LZ_EXIT_OK;
 
@@ -289,14 +296,47 @@ static int serve(struct lz_fill *f)
 	if (!r) {
 		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=ready tasks=%u", f->nr_tasks);
 		lz_service_ready(&f->o.service);
-		r = lz_keeper_run(f);
-		while (r == LZ_KEEPER_CHILD) {
-			lz_worker_run(f);
-			r = lz_keeper_succeed(f);
-		}
-		r = report(f, r);
-		lz_keeper_end(f);
 	}
+	return r;
+}
+
+/* Keeper and worker: each may find itself the other, as long as there is anything to do. */
+static int serve(struct lz_fill *f)
+{
+	int r;
+
+	if (f->resume == LZ_RESUME_GO)
+		r = lz_keeper_succeed(f, "upgraded version=" LAZYD_VERSION);
+	else
+		r = lz_keeper_run(f);
+	while (r == LZ_KEEPER_CHILD) {
+		lz_worker_run(f);
+		r = lz_keeper_succeed(f, "keeper-died its worker goes on as keeper");
+	}
+	r = report(f, r);
+	lz_keeper_end(f);
+	return r;
+}
+
+static int fill(struct lz_fill *f, int argc, char **argv)
+{
+	uint64_t max_pages = 0;
+	int images = -1, r = parse(&f->o, f->resume, argc, argv);
+
+	if (r >= 0)
+		return r;
+	if (lz_service_enter(&f->o.service, &images))
+		return LZ_EXIT_FAILED;
+	r = read_images(f, images, &max_pages);
+	(void)close(images);
+	if (!r)
+		r = f->resume ? lz_upgrade_adopt(f) : share(f, max_pages);
+	if (r || f->resume == LZ_RESUME_CHECK)
+		return r;
+	if (!f->resume)
+		r = begin(f);
+	if (!r)
+		r = serve(f);
 	lz_restorer_unlisten(f);
 	return r;
 }
@@ -304,19 +344,13 @@ static int serve(struct lz_fill *f)
 int lz_tool_fill(int argc, char **argv)
 {
 	struct lz_fill f = { 0 };
-	uint64_t max_pages = 0;
-	int images = -1, r = parse(&f.o, argc, argv);
+	int r = lz_upgrade_begin(&f);
 
-	if (r >= 0)
-		return r;
-	if (lz_service_enter(&f.o.service, &images))
-		return LZ_EXIT_FAILED;
-	r = read_images(&f, images, &max_pages);
-	(void)close(images);
 	if (!r)
-		r = share(&f, max_pages);
-	if (!r)
-		r = serve(&f);
+		r = fill(&f, argc, argv);
+	/* It could when it was asked; now somebody else must end what cannot be gone on with. */
+	if (r && f.resume == LZ_RESUME_GO && f.session && !f.state)
+		lz_session_kill_tasks(&f, "the program that was to go on cannot");
 	fini(&f);
 	return r;
 }

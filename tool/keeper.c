@@ -30,14 +30,18 @@ enum {
 	EARLY_MAX = 100,
 	/* How often the progress is looked at. */
 	LOOK_MS = 100,
+	/* A program that has not said by then that it could go on cannot. */
+	CHECK_S = 60,
 };
 
 /* What a successor does not need. */
 struct keeper {
 	struct lz_fill *f;
 	struct lz_progress progress;
-	bool shows; /* progress on standard error */
-	bool ended; /* nothing is owed, or nobody can go on */
+	bool shows;    /* progress on standard error */
+	bool ended;    /* nothing is owed, or nobody can go on */
+	pid_t checker; /* the program that might replace this one; 0: there is none */
+	uint64_t checked_ns;
 };
 
 static void set_phase(struct lz_session *s, enum lz_fill_phase phase)
@@ -97,20 +101,11 @@ static void sweep_descriptors(const struct lz_session *s)
 		(void)closedir(d);
 }
 
-/* Nobody can serve the tasks any more: end them rather than let them read zeros or hang. */
-static void kill_tasks(struct keeper *k)
+static void give_up(struct keeper *k, const char *why)
 {
-	struct lz_session *s = k->f->session;
-	unsigned n = 0;
+	const char *reason = k->f->session->reason;
 
-	for (uint32_t i = 0; i < s->nr_said; i++)
-		if (s->said[i].type == LZ_SAID_UFFD && s->said[i].own >= 0 &&
-		    !syscall(SYS_pidfd_send_signal, s->said[i].own, SIGKILL, NULL, 0))
-			n++;
-	lz_log_say(&k->f->o.service.log, LAZYD_LOG_ERROR,
-		   "event=killed-tasks count=%u reason=\"%s\"", n,
-		   s->reason[0] ? s->reason : "the worker cannot live");
-	s->status = LZ_EXIT_LOST;
+	lz_session_kill_tasks(k->f, *reason ? reason : why);
 	k->ended = true;
 }
 
@@ -127,14 +122,89 @@ static void worker_died(struct keeper *k, int status)
 	lz_log_say(&k->f->o.service.log, LAZYD_LOG_WARN, "event=worker-died %s=%d",
 		   WIFSIGNALED(status) ? "signal" : "status",
 		   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	s->stopped_ns = lz_out_now();
 	sweep_descriptors(s);
 	most = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? KILLS_MAX : DEATHS_MAX;
 	if (s->nr_deaths >= most)
-		kill_tasks(k);
+		give_up(k, "the worker cannot live");
 	lz_session_kick(s);
 }
 
+/* ---- another program in its place ---- */
+
+static void begin_upgrade(struct keeper *k)
+{
+	struct lz_fill *f = k->f;
+	pid_t pid = k->checker ? -EALREADY : lz_upgrade_check(f);
+
+	if (pid < 0) {
+		lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
+			   "event=upgrade-refused path=%s error=\"%s\" going on as before", f->exe,
+			   strerror(-pid));
+		return;
+	}
+	k->checker = pid;
+	k->checked_ns = lz_out_now();
+}
+
+/* From here to the new program's worker the tasks wait. */
+static void upgrade(struct keeper *k, int status)
+{
+	struct lz_fill *f = k->f;
+	struct lz_session *s = f->session;
+	int r;
+
+	if (s->understood != k->checker || status) {
+		lz_log_say(
+			&f->o.service.log, LAZYD_LOG_ERROR,
+			"event=upgrade-refused path=%s status=0x%x going on as before: it cannot take this fill over",
+			f->exe, (unsigned)status);
+		return;
+	}
+	if (s->filled)
+		return;
+	s->stopped_ns = lz_out_now();
+	if (f->worker && !kill(f->worker, SIGKILL))
+		(void)waitpid(f->worker, NULL, 0);
+	f->worker = 0;
+	sweep_descriptors(s);
+	r = lz_upgrade_exec(f);
+	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
+		   "event=upgrade-failed path=%s error=\"%s\" going on as before", f->exe,
+		   strerror(-r));
+}
+
+static void check_checker(struct keeper *k)
+{
+	pid_t pid = k->checker;
+	int status;
+
+	if (!pid)
+		return;
+	if (lz_out_now() - k->checked_ns > CHECK_S * UINT64_C(1000000000))
+		(void)kill(pid, SIGKILL);
+	if (waitpid(pid, &status, WNOHANG) == pid) {
+		upgrade(k, status);
+		k->checker = 0;
+	}
+}
+
 /* ---- what happens ---- */
+
+static void on_signal(struct keeper *k, uint32_t number)
+{
+	struct lz_session *s = k->f->session;
+
+	if (number == SIGUSR2) {
+		begin_upgrade(k);
+	} else if (number != SIGCHLD) {
+		s->nr_terms++;
+		lz_log_say(&k->f->o.service.log, LAZYD_LOG_WARN, "event=signal number=%u %s",
+			   number,
+			   s->nr_terms == 1 ? "filling all that is owed; once more: give up"
+					    : "giving up");
+	}
+}
 
 static void on_signals(struct keeper *k)
 {
@@ -142,17 +212,11 @@ static void on_signals(struct keeper *k)
 	struct signalfd_siginfo si;
 	int status;
 
-	while (read(s->signal_fd, &si, sizeof(si)) == sizeof(si)) {
-		if (si.ssi_signo != SIGCHLD) {
-			s->nr_terms++;
-			lz_log_say(&k->f->o.service.log, LAZYD_LOG_WARN,
-				   "event=signal number=%u %s", si.ssi_signo,
-				   s->nr_terms == 1 ? "filling all that is owed; once more: give up"
-						    : "giving up");
-		}
-	}
+	while (read(s->signal_fd, &si, sizeof(si)) == sizeof(si))
+		on_signal(k, si.ssi_signo);
 	if (k->f->worker && waitpid(k->f->worker, &status, WNOHANG) == k->f->worker)
 		worker_died(k, status);
+	check_checker(k);
 	/* Of a worker that has ended its work, too, a SIGCHLD tells. */
 	k->ended = k->ended || s->filled;
 	if (s->nr_terms > 1 && s->phase != LZ_FILL_ABANDON)
@@ -227,7 +291,7 @@ static void look(struct keeper *k)
 		{ .fd = s->restorer_fd, .events = POLLIN },
 	};
 	bool showing = s->started_ns && k->shows;
-	int timeout = showing ? LOOK_MS : is_restoring(f) ? 200 : -1;
+	int timeout = showing ? LOOK_MS : is_restoring(f) || k->checker ? 200 : -1;
 
 	if (poll(p, 3, timeout) < 0 && errno != EINTR)
 		abandon(s, LZ_EXIT_FAILED);
@@ -241,6 +305,7 @@ static void look(struct keeper *k)
 	if (p[2].revents)
 		on_restorer(f);
 	check_patience(f);
+	check_checker(k);
 	show(k, false);
 	s->nr_early = 0;
 }
@@ -249,20 +314,25 @@ static void look(struct keeper *k)
 
 int lz_keeper_hold_signals(struct lz_fill *f)
 {
-	sigset_t signals, old;
+	static const int OURS[] = { SIGINT, SIGTERM, SIGCHLD, SIGUSR2 };
+	struct lz_session *s = f->session;
+	sigset_t signals;
 
 	(void)sigemptyset(&signals);
-	(void)sigaddset(&signals, SIGINT);
-	(void)sigaddset(&signals, SIGTERM);
-	(void)sigaddset(&signals, SIGCHLD);
-	(void)sigprocmask(SIG_BLOCK, &signals, &old);
+	for (size_t i = 0; i < sizeof(OURS) / sizeof(OURS[0]); i++)
+		(void)sigaddset(&signals, OURS[i]);
+	(void)sigprocmask(SIG_BLOCK, &signals, &f->old_signals);
+	/* A program that goes on in the place of another finds them blocked. */
+	for (size_t i = 0; i < sizeof(OURS) / sizeof(OURS[0]); i++)
+		(void)sigdelset(&f->old_signals, OURS[i]);
+	/* As a worker it has ignored some. */
+	(void)signal(SIGINT, SIG_DFL);
+	(void)signal(SIGTERM, SIG_DFL);
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* It gives whoever reads it that process's own signals: a successor goes on with it. */
-	if (f->session->signal_fd >= 0)
-		return 0;
-	f->old_signals = old;
-	f->session->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	return f->session->signal_fd < 0 ? -errno : 0;
+	if (s->signal_fd < 0)
+		s->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	return s->signal_fd < 0 ? -errno : 0;
 }
 
 static int run(struct keeper *k)
@@ -280,7 +350,7 @@ static int run(struct keeper *k)
 		if (r) {
 			lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
 				   "event=start-worker error=\"%s\"", strerror(-r));
-			kill_tasks(k);
+			give_up(k, strerror(-r));
 			break;
 		}
 		look(k);
@@ -308,25 +378,24 @@ int lz_keeper_run(struct lz_fill *f)
 }
 
 /* Nobody sees this process die before it has a worker: nothing here needs to be noted first. */
-int lz_keeper_succeed(struct lz_fill *f)
+int lz_keeper_succeed(struct lz_fill *f, const char *event)
 {
 	struct keeper k = { .f = f };
 	struct lz_session *s = f->session;
+	int r = lz_keeper_hold_signals(f);
 
-	(void)lz_keeper_hold_signals(f);
-	(void)signal(SIGINT, SIG_DFL);
-	(void)signal(SIGTERM, SIG_DFL);
 	(void)signal(SIGHUP, SIG_DFL);
-	lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
-		   "event=keeper-died its worker goes on as keeper");
+	(void)signal(SIGQUIT, SIG_DFL);
+	s->stopped_ns = s->stopped_ns ? s->stopped_ns : lz_out_now();
+	lz_log_say(&f->o.service.log, LAZYD_LOG_WARN, "event=%s", event);
 	if (s->keeper_pidfd >= 0)
 		(void)close(s->keeper_pidfd);
 	s->keeper_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	sweep_descriptors(s);
 	lz_restorer_succeed(f);
 	f->worker = 0;
-	if (s->keeper_pidfd < 0 || ++s->nr_early > EARLY_MAX)
-		kill_tasks(&k);
+	if (r || s->keeper_pidfd < 0 || ++s->nr_early > EARLY_MAX)
+		give_up(&k, "the keeper cannot live");
 	if (f->o.service.daemon && f->o.service.pidfile &&
 	    lz_service_pidfile(&f->o.service, getpid()))
 		lz_log_say(&f->o.service.log, LAZYD_LOG_WARN, "event=pidfile file=%s error=\"%s\"",

@@ -66,6 +66,8 @@ int lz_service_option(struct lz_service *s, int c)
 		return -1;
 	case LZ_SERVICE_STATUS_FD:
 		n = lz_service_number(optarg, 1 << 20);
+		if (s->resumes)
+			return -1;
 		if (n < 0 || fcntl((int)n, F_GETFD) < 0)
 			return lz_service_usage(
 				s, "--status-fd takes the number of an open descriptor, not",
@@ -98,12 +100,18 @@ int lz_service_create(const char *name, int flags)
 	 */
 	if (*name != '/')
 		flags |= O_NOFOLLOW;
-	return open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | flags, 0600);
+	return open(name, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0600);
 }
 
 static const char *why_not_created(void)
 {
 	return errno == ELOOP ? "it is a symbolic link in the work directory" : strerror(errno);
+}
+
+/* What goes on may be in the files already. */
+static int anew(const struct lz_service *s)
+{
+	return s->resumes ? 0 : O_TRUNC;
 }
 
 static int open_log(struct lz_service *s)
@@ -114,7 +122,7 @@ static int open_log(struct lz_service *s)
 		s->log.fd = name ? STDOUT_FILENO : STDERR_FILENO;
 		return 0;
 	}
-	s->log.fd = lz_service_create(name, O_APPEND);
+	s->log.fd = lz_service_create(name, O_APPEND | anew(s));
 	if (s->log.fd >= 0)
 		return 0;
 	lz_out_error("log file %s (-o): %s", name, why_not_created());
@@ -127,7 +135,7 @@ static int open_stats(struct lz_service *s)
 
 	if (!name)
 		return 0;
-	s->stats_fd = strcmp(name, "-") == 0 ? STDOUT_FILENO : lz_service_create(name, 0);
+	s->stats_fd = strcmp(name, "-") == 0 ? STDOUT_FILENO : lz_service_create(name, anew(s));
 	if (s->stats_fd >= 0)
 		return 0;
 	lz_out_error("statistics %s (--stats): %s", name, why_not_created());
@@ -189,7 +197,7 @@ int lz_service_pidfile(const struct lz_service *s, pid_t pid)
 		return -1;
 	}
 	/* Whoever reads it meanwhile reads the one or the other. */
-	fd = lz_service_create(next, 0);
+	fd = lz_service_create(next, O_TRUNC);
 	if (fd < 0)
 		return -1;
 	n = dprintf(fd, "%d", (int)pid);
@@ -202,7 +210,7 @@ int lz_service_daemonize(const struct lz_service *s)
 	pid_t pid;
 	int fd;
 
-	if (!s->daemon)
+	if (!s->daemon || s->resumes)
 		return LZ_EXIT_OK;
 	(void)fflush(stdout);
 	pid = fork();
@@ -210,7 +218,7 @@ int lz_service_daemonize(const struct lz_service *s)
 		return lz_service_refuse(s, strerror(errno));
 	if (pid) {
 		if (s->pidfile) {
-			fd = lz_service_create(s->pidfile, 0);
+			fd = lz_service_create(s->pidfile, O_TRUNC);
 			if (fd < 0 || dprintf(fd, "%d", (int)pid) < 0) {
 				lz_out_error("pidfile %s: %s", s->pidfile, why_not_created());
 				(void)kill(pid, SIGTERM);

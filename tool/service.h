@@ -28,6 +28,7 @@ struct lz_service {
 	int status_fd; /* -1: none */
 	int stats_fd;  /* opened at the set-up, as what may be opened later is little; -1: none */
 	bool daemon, no_progress;
+	bool resumes; /* goes on with what another process has begun: the log, and ready long since */
 	struct lz_log log;
 };
 
@@ -71,7 +72,8 @@ long lz_service_number(const char *text, long max);
 int lz_service_enter(struct lz_service *s, int *images);
 /* Writes the final figures to --stats' file, once, and drops @json. 0, or -errno with the reason logged. */
 int lz_service_report(const struct lz_service *s, json_t *json);
-/* Opens a file of ours for writing, made anew; a relative name may be no symbolic link. -1 and errno. */
+/* Opens a file of ours for writing, made if need be; a relative name may be no symbolic link. -1 and
+ * errno. */
 int lz_service_create(const char *name, int flags);
 /* What stopped the set-up, in the log and on the terminal; returns LZ_EXIT_FAILED. */
 int lz_service_refuse(const struct lz_service *s, const char *sentence);

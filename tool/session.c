@@ -1,32 +1,121 @@
 /* SPDX-License-Identifier: MIT */
-/* The session of session.h: made by the first keeper, shared with all that follow. */
+/* The session of session.h: made by the first keeper, in a memfd, shared with all that follow. */
 #include "tool/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "tool/tool.h"
+
+static const uint64_t MAGIC = UINT64_C(0x6e6f697373657a6c);
+/* It cannot become shorter than its mapping, whoever else has it. */
+enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW };
+
+/* NULL with errno. */
+static struct lz_session *map(int fd)
+{
+	struct lz_session *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return s == MAP_FAILED ? NULL : s;
+}
 
 int lz_session_new(struct lz_session **out)
 {
-	struct lz_session *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
-				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int r;
+	int fd = memfd_create("lazyd-session", MFD_CLOEXEC | MFD_ALLOW_SEALING), r;
+	struct lz_session *s;
 
-	if (s == MAP_FAILED)
+	if (fd < 0)
 		return -errno;
+	if (ftruncate(fd, sizeof(*s)) || fcntl(fd, F_ADD_SEALS, SEALS))
+		goto fail;
+	s = map(fd);
+	if (!s)
+		goto fail;
 	s->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (s->kick_fd < 0) {
-		r = -errno;
-		(void)munmap(s, sizeof(*s));
-		return r;
-	}
-	s->listen_fd = s->restorer_fd = s->signal_fd = s->keeper_pidfd = -1;
+	if (s->kick_fd < 0)
+		goto fail_mapped;
+	s->magic = MAGIC;
+	s->version = LZ_SESSION_VERSION;
+	s->size = sizeof(*s);
+	s->session_fd = fd;
+	s->state_fd = s->listen_fd = s->restorer_fd = s->signal_fd = s->keeper_pidfd = -1;
 	*out = s;
 	return 0;
+
+fail_mapped:
+	r = -errno;
+	(void)munmap(s, sizeof(*s));
+	(void)close(fd);
+	return r;
+fail:
+	r = -errno;
+	(void)close(fd);
+	return r;
+}
+
+int lz_session_open(struct lz_session **out, int fd)
+{
+	struct lz_session *s;
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) || st.st_size != sizeof(*s))
+		return -EPROTO;
+	s = map(fd);
+	if (!s)
+		return -errno;
+	if (s->magic == MAGIC && s->version == LZ_SESSION_VERSION && s->size == sizeof(*s) &&
+	    s->nr_said <= LZ_SAID_MAX) {
+		*out = s;
+		return 0;
+	}
+	(void)munmap(s, sizeof(*s));
+	return -EPROTO;
+}
+
+/* FNV-1a. */
+static void mix(uint64_t *hash, uint64_t value)
+{
+	for (unsigned i = 0; i < sizeof(value); i++) {
+		*hash ^= value >> 8 * i & 0xff;
+		*hash *= UINT64_C(0x100000001b3);
+	}
+}
+
+uint64_t lz_session_fingerprint(const struct lz_fill *f)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	mix(&hash, f->nr_tasks);
+	for (uint32_t i = 0; i < f->nr_tasks; i++) {
+		const struct lz_fill_task *t = &f->task[i];
+
+		mix(&hash, t->pid);
+		mix(&hash, t->memory >= 0 ? lazyd_memory_pages(f->memory[t->memory]) : UINT64_MAX);
+	}
+	return hash;
 }
 
 void lz_session_kick(const struct lz_session *s)
 {
 	(void)!write(s->kick_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
+void lz_session_kill_tasks(struct lz_fill *f, const char *reason)
+{
+	struct lz_session *s = f->session;
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < s->nr_said; i++)
+		if (s->said[i].type == LZ_SAID_UFFD && s->said[i].own >= 0 &&
+		    !syscall(SYS_pidfd_send_signal, s->said[i].own, SIGKILL, NULL, 0))
+			n++;
+	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=killed-tasks count=%u reason=\"%s\"",
+		   n, reason);
+	s->status = LZ_EXIT_LOST;
 }

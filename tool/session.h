@@ -10,6 +10,7 @@
 #ifndef LZ_SESSION_H
 #define LZ_SESSION_H
 
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -81,10 +82,24 @@ enum lz_fill_phase {
 	LZ_FILL_ABANDON,   /* give up: fail closed what is owed */
 };
 
-/* Shared by keeper and worker. Each field has one writer; descriptors are -1 where there is none. */
+/* To be counted up with any change of what is below, or of what it means. */
+enum { LZ_SESSION_VERSION = 1 };
+
+/*
+ * Shared by keeper and worker, and with those that come after them by execve(). Each field has one
+ * writer; descriptors are -1 where there is none.
+ */
 struct lz_session {
+	/* who made it */
+	uint64_t magic;
+	uint32_t version, size;
+	int32_t session_fd, state_fd; /* of this, and of what the engine shares */
+	uint64_t fingerprint;         /* of the tasks in the images */
+	/* who looks whether it could go on with it: its pid, if so */
+	int32_t understood;
 	/* keeper */
-	uint32_t nr_said;   /* said[0 .. nr) are whole */
+	uint64_t stopped_ns; /* since when there has been no worker */
+	uint32_t nr_said;    /* said[0 .. nr) are whole */
 	uint32_t phase;     /* enum lz_fill_phase; after what made it so, before what it makes so */
 	int32_t status;     /* LZ_EXIT_X, once it is known that the end will be a bad one */
 	uint32_t over;      /* all is reported: the worker need not go on when the keeper ends */
@@ -126,6 +141,11 @@ struct lz_fill {
 	struct lazyd_remote remote; /* size 0: all pages are here */
 	struct lz_addr peer;        /* remote: where the page server is */
 	uint8_t identity[LAZYD_IDENTITY_LEN];
+	/* There is a session that is to be gone on with, or of which it is to be said whether that could
+	 * be done; else it makes its own. */
+	enum { LZ_RESUME_NOT, LZ_RESUME_CHECK, LZ_RESUME_GO } resume;
+	char exe[PATH_MAX];   /* where it was started from; "": not known */
+	int start_dir;        /* in which directory */
 	sigset_t old_signals; /* what the worker gets back */
 	pid_t worker;         /* the keeper's; 0: there is none */
 };
@@ -134,9 +154,25 @@ struct lz_fill {
  * reason printed. */
 int lz_peer_prepare(struct lz_fill *f);
 
-/* session.c: 0 or -errno. */
+/* session.c: 0 or -errno; -EPROTO: it is none of this version. */
 int lz_session_new(struct lz_session **out);
+int lz_session_open(struct lz_session **out, int fd);
+uint64_t lz_session_fingerprint(const struct lz_fill *f);
 void lz_session_kick(const struct lz_session *s);
+/* In the last resort: kills the tasks, which must not read zeros. */
+void lz_session_kill_tasks(struct lz_fill *f, const char *reason);
+
+/*
+ * upgrade.c. begin() finds out whether there is a session to go on with, before the command line is
+ * read; adopt() takes it, when the images have been. 0, or LZ_EXIT_X with the reason printed.
+ */
+int lz_upgrade_begin(struct lz_fill *f);
+int lz_upgrade_adopt(struct lz_fill *f);
+/* Starts the program that is now where this one was, to see whether it could go on. Its pid, or
+ * -errno. */
+pid_t lz_upgrade_check(struct lz_fill *f);
+/* Becomes that program; there must be no worker. -errno if it does not. */
+int lz_upgrade_exec(struct lz_fill *f);
 
 /*
  * inbox.c: receives message @number, of exactly @len bytes, or finds it received by somebody who died
@@ -176,8 +212,8 @@ int lz_keeper_hold_signals(struct lz_fill *f);
  */
 enum { LZ_KEEPER_CHILD = -1 };
 int lz_keeper_run(struct lz_fill *f);
-/* The same in the place of a keeper that died: what that left behind is cleared away first. */
-int lz_keeper_succeed(struct lz_fill *f);
+/* The same in the place of one that is no more: what that left behind is cleared away first. */
+int lz_keeper_succeed(struct lz_fill *f, const char *event);
 /* All is reported: ends the worker, which has stayed in case the keeper died before that. */
 void lz_keeper_end(struct lz_fill *f);
 

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tool/out.h"
 #include "tool/session.h"
 #include "tool/tool.h"
 
@@ -72,8 +73,11 @@ static int open_engine(struct worker *w)
 	r = lazyd_resume(w->l);
 	if (r < 0)
 		return fail(w, "resume", lazyd_error(w->l));
-	if (r > 0)
-		lz_log_say(&f->o.service.log, LAZYD_LOG_WARN, "event=resumed spaces=%d", r);
+	if (f->session->stopped_ns)
+		lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
+			   "event=resumed spaces=%d pause_ms=%.1f", r,
+			   (double)(lz_out_now() - f->session->stopped_ns) / 1e6);
+	f->session->stopped_ns = 0;
 	(void)lazyd_watch(w->l, w->epoll_fd);
 	return 0;
 }

@@ -126,6 +126,7 @@ static void end(void)
 	struct lz_session *s = f.session;
 
 	(void)close(s->kick_fd);
+	(void)close(s->session_fd);
 	for (uint32_t i = 0; i < s->nr_said; i++) {
 		if (s->said[i].type != LZ_SAID_UFFD)
 			continue;

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A running fill becomes another program, under the same pid: that which now is where this one was
+ * started from. It gets the session and the state by their descriptors, and all others under their old
+ * numbers. It is first started beside, to read the command line, the images, session and state, and to
+ * say in the session that it could go on.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tool/out.h"
+#include "tool/session.h"
+#include "tool/tool.h"
+
+/* "check:N" or "go:N", N the session's descriptor. */
+static const char NAME[] = "LAZYD_RESUME";
+
+enum { ARGV_BYTES = 1 << 17, ARGV_MAX = 512 };
+
+/* ---- in the new program ---- */
+
+int lz_upgrade_begin(struct lz_fill *f)
+{
+	const char *value = getenv(NAME), *number = value ? strchr(value, ':') : NULL;
+	long fd = number ? lz_service_number(number + 1, INT_MAX) : -1;
+
+	f->start_dir = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (readlink("/proc/self/exe", f->exe, sizeof(f->exe) - 1) < 0)
+		f->exe[0] = '\0';
+	if (!value)
+		return LZ_EXIT_OK;
+	f->resume = *value == 'g' ? LZ_RESUME_GO : LZ_RESUME_CHECK;
+	(void)unsetenv(NAME);
+	if (fd >= 0 && !lz_session_open(&f->session, (int)fd))
+		return LZ_EXIT_OK;
+	lz_out_error("there is no session to go on with, or one of another version");
+	return LZ_EXIT_FAILED;
+}
+
+/* Those that must live on: what is served and who is, and what the session names. */
+static bool is_needed(const struct lz_session *s, int fd, const char *link)
+{
+	const int32_t named[] = { s->session_fd, s->state_fd, s->kick_fd, s->listen_fd,
+				  s->restorer_fd };
+
+	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++)
+		if (fd == named[i])
+			return true;
+	if (fd == s->keeper_pidfd)
+		return false;
+	return strcmp(link, "anon_inode:[userfaultfd]") == 0 ||
+	       strcmp(link, "anon_inode:[pidfd]") == 0 || strncmp(link, "pidfd:", 6) == 0;
+}
+
+/* @flags: FD_CLOEXEC, or 0 to have them live on. */
+static int mark(const struct lz_session *s, int flags)
+{
+	DIR *d = opendir("/proc/self/fd");
+	const struct dirent *e;
+
+	if (!d)
+		return -errno;
+	while ((e = readdir(d))) {
+		char link[64];
+		ssize_t n = readlinkat(dirfd(d), e->d_name, link, sizeof(link) - 1);
+		int fd = (int)strtol(e->d_name, NULL, 10);
+
+		link[n < 0 ? 0 : n] = '\0';
+		if (fd > 2 && is_needed(s, fd, link))
+			(void)fcntl(fd, F_SETFD, flags);
+	}
+	(void)closedir(d);
+	return 0;
+}
+
+int lz_upgrade_adopt(struct lz_fill *f)
+{
+	struct lz_session *s = f->session;
+	bool is_same = s->fingerprint == lz_session_fingerprint(f);
+	int r;
+
+	for (uint32_t i = 0; is_same && i < s->nr_said; i++)
+		is_same = s->said[i].task < f->nr_tasks;
+	if (!is_same)
+		return lz_service_refuse(&f->o.service, "the images are not those of the session");
+	r = lazyd_state_open(&f->state, s->state_fd);
+	if (r)
+		return lz_service_refuse(&f->o.service,
+					 r == -EPROTO ? "the state is one of another version"
+						      : strerror(-r));
+	if (f->resume == LZ_RESUME_CHECK)
+		s->understood = getpid();
+	else
+		(void)mark(s, FD_CLOEXEC);
+	return LZ_EXIT_OK;
+}
+
+/* ---- in the old one ---- */
+
+struct command {
+	char *argv[ARGV_MAX + 1];
+	char bytes[ARGV_BYTES];
+};
+
+/* The command line as it was given: main() and getopt have moved the words about since. */
+static struct command *command_line(void)
+{
+	struct command *c = calloc(1, sizeof(*c));
+	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+	ssize_t len = c && fd >= 0 ? read(fd, c->bytes, sizeof(c->bytes)) : -1;
+	unsigned n = 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	if (len <= 0 || len == (ssize_t)sizeof(c->bytes)) {
+		free(c);
+		return NULL;
+	}
+	for (char *at = c->bytes; at < c->bytes + len && n < ARGV_MAX; at += strlen(at) + 1)
+		c->argv[n++] = at;
+	return c;
+}
+
+static int set_environment(const struct lz_session *s, const char *what)
+{
+	char value[32];
+
+	(void)snprintf(value, sizeof(value), "%s:%d", what, (int)s->session_fd);
+	return setenv(NAME, value, 1) ? -errno : 0;
+}
+
+static int spawn(const struct lz_fill *f, struct command *c, pid_t *pid)
+{
+	const struct lz_session *s = f->session;
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	int r = posix_spawn_file_actions_init(&actions);
+
+	if (r)
+		return -r;
+	r = posix_spawnattr_init(&attributes);
+	if (r) {
+		(void)posix_spawn_file_actions_destroy(&actions);
+		return -r;
+	}
+	/* To itself: without the flag that would close it. */
+	r = posix_spawn_file_actions_adddup2(&actions, s->session_fd, s->session_fd);
+	if (!r)
+		r = posix_spawn_file_actions_adddup2(&actions, s->state_fd, s->state_fd);
+	if (!r)
+		r = posix_spawn_file_actions_addfchdir_np(&actions, f->start_dir);
+	(void)posix_spawnattr_setsigmask(&attributes, &f->old_signals);
+	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	if (!r)
+		r = posix_spawn(pid, f->exe, &actions, &attributes, c->argv, environ);
+	(void)posix_spawnattr_destroy(&attributes);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	return -r;
+}
+
+pid_t lz_upgrade_check(struct lz_fill *f)
+{
+	struct command *c = f->exe[0] && f->session->state_fd >= 0 ? command_line() : NULL;
+	pid_t pid = -1;
+	int r = c ? set_environment(f->session, "check") : -ENOTSUP;
+
+	f->session->understood = 0;
+	if (!r)
+		r = spawn(f, c, &pid);
+	(void)unsetenv(NAME);
+	free(c);
+	return r ? r : pid;
+}
+
+int lz_upgrade_exec(struct lz_fill *f)
+{
+	struct lz_session *s = f->session;
+	int32_t signal_fd = s->signal_fd, keeper_pidfd = s->keeper_pidfd;
+	struct command *c = command_line();
+	int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = c && cwd >= 0 ? set_environment(s, "go") : -errno;
+
+	if (!r)
+		r = mark(s, 0);
+	if (!r && !fchdir(f->start_dir)) {
+		/* These end with this program; the signals stay blocked. */
+		s->signal_fd = s->keeper_pidfd = -1;
+		(void)execve(f->exe, c->argv, environ);
+		r = -errno;
+		s->signal_fd = signal_fd;
+		s->keeper_pidfd = keeper_pidfd;
+		(void)!fchdir(cwd);
+	} else if (!r) {
+		r = -errno;
+	}
+	(void)mark(s, FD_CLOEXEC);
+	(void)unsetenv(NAME);
+	if (cwd >= 0)
+		(void)close(cwd);
+	free(c);
+	return r;
+}
