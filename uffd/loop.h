@@ -5,7 +5,7 @@
  *   take completions -> feed; next -> do, looking for new completions before each; one enter of the
  *   ring that submits and waits.
  *
- * Nothing is decided here. loop.c has the turn and the actions, intake.c what completes.
+ * Nothing is decided here. loop.c has the turn, act.c the actions, intake.c what completes.
  */
 #ifndef LZ_LOOP_H
 #define LZ_LOOP_H
@@ -84,6 +84,10 @@ uint64_t lz_loop_now(void);
 void lz_loop_feed(struct lz_loop *l, struct lz_event ev);
 __attribute__((format(printf, 3, 4))) void lz_loop_log(struct lz_loop *l, enum lazyd_log level,
 						       const char *format, ...);
+
+/* act.c */
+
+void lz_act(struct lz_loop *l, const struct lz_action *a);
 
 /* intake.c */
 

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Carries out what the engine has decided, one action at a time, and feeds it what comes of that at
+ * once: all but the bytes that a read brings later.
+ */
+#include <errno.h>
+
+#include "uffd/loop.h"
+#include "uffd/uffd.h"
+
+/* Reads up to this go through read_now(), longer ones from the mapping. */
+enum { NOW_BYTES = 4096 };
+
+static void do_read(struct lz_loop *l, const struct lz_action *a)
+{
+	struct lz_loop_req *q = &l->req[a->req];
+	uint32_t memory = l->state->slot[a->space].memory;
+	struct lz_source *s = l->memory[memory].source[a->source];
+	struct lz_event ev = { .type = LZ_EV_READ, .space = a->space, .req = a->req };
+	uint8_t *to = (uint8_t *)lz_pool_buffer(&l->pool, a->req) + a->skip;
+
+	q->memory = memory;
+	q->source = a->source;
+	q->offset = a->offset - a->skip;
+	/* For one page a copy more is cheaper than a fault of the mapping within the ioctl. */
+	if (a->len <= NOW_BYTES && s->ops->read_now(s, a->offset, to, a->len)) {
+		q->mapped = false;
+		l->state->stats.n.bytes_cached += a->len;
+		ev.res = (int64_t)a->len;
+		lz_loop_feed(l, ev);
+		return;
+	}
+	q->mapped = a->mapped_ok && s->ops->resident(s, a->offset, a->len);
+	if (q->mapped) {
+		l->state->stats.n.bytes_cached += a->len;
+		ev.res = (int64_t)a->len;
+		lz_loop_feed(l, ev);
+		return;
+	}
+	q->read = (struct lz_source_read){ .source = s,
+					   .offset = a->offset,
+					   .to = to,
+					   .len = a->len,
+					   .buffer = (int)a->req,
+					   .request = a->req,
+					   .urgent = a->urgent };
+	lz_intake_begin(l, a->req);
+	/* Who waits for a page waits for its request to leave. */
+	if (a->urgent)
+		lz_remote_attend(l);
+}
+
+static int64_t copy(struct lz_loop *l, const struct lz_action *a)
+{
+	const struct lz_loop_req *q = &l->req[a->req];
+	struct lz_source *s = l->memory[q->memory].source[q->source];
+	const void *src;
+
+	if (q->mapped)
+		src = s->ops->at(s, q->offset + a->skip, lz_range_len(a->dst));
+	else
+		src = (const uint8_t *)lz_pool_buffer(&l->pool, a->req) + a->skip;
+	return src ? lz_uffd_copy(l->state->slot[a->space].uffd, a->dst, src) : -EFAULT;
+}
+
+static void do_placement(struct lz_loop *l, const struct lz_action *a)
+{
+	int fd = l->state->slot[a->space].uffd;
+	struct lz_event ev = { .type = LZ_EV_PLACED,
+			       .did = a->type,
+			       .space = a->space,
+			       .req = a->req,
+			       .range = a->dst };
+
+	if (a->type == LZ_ACT_COPY)
+		ev.res = copy(l, a);
+	else if (a->type == LZ_ACT_ZERO)
+		ev.res = lz_uffd_zero(fd, a->dst);
+	else
+		ev.res = lz_uffd_poison(fd, a->dst);
+	lz_loop_feed(l, ev);
+}
+
+static void do_kill(struct lz_loop *l, uint32_t space)
+{
+	int r = lz_intake_kill(l, space);
+
+	if (r) {
+		/* Closing its descriptor would turn what it waits for into zeros: keep it. */
+		lz_loop_log(
+			l, LAZYD_LOG_ERROR,
+			"event=unkillable space=%u errno=%d its threads wait for pages that are lost; end it by hand",
+			space, -r);
+		l->state->slot[space].uffd = -1;
+	} else {
+		lz_loop_log(l, LAZYD_LOG_ERROR, "event=killed space=%u reason=lost-pages", space);
+	}
+	lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_EXIT, .space = space });
+}
+
+void lz_act(struct lz_loop *l, const struct lz_action *a)
+{
+	switch (a->type) {
+	case LZ_ACT_READ:
+		do_read(l, a);
+		break;
+	case LZ_ACT_COPY:
+	case LZ_ACT_ZERO:
+	case LZ_ACT_POISON:
+		do_placement(l, a);
+		break;
+	case LZ_ACT_WAKE:
+		(void)lz_uffd_wake(l->state->slot[a->space].uffd, a->dst);
+		break;
+	case LZ_ACT_KILL:
+		do_kill(l, a->space);
+		break;
+	case LZ_ACT_RELEASE:
+		lz_stream_release(l->stream, &l->ring, lz_loop_now());
+		break;
+	case LZ_ACT_CLOSE:
+		lz_intake_close(l, a->space);
+		break;
+	}
+}
