@@ -16,8 +16,11 @@
 #include "uffd/lazyd.h"
 
 static const char usage[] =
-	"live_lazyd " LZ_TOUCH_USAGE "           [-d directory] [-m MiB]\n"
-	"-d  where the pages file is made  -m  drain: contiguous, then every second page\n";
+	"live_lazyd " LZ_TOUCH_USAGE "           [-d directory] [-m MiB] [-w us]\n"
+	"-d  where the pages file is made  -m  drain: contiguous, then every second page\n"
+	"-w  looks for faults for so long before it sleeps\n";
+
+static uint64_t busy_poll_ns;
 
 static _Noreturn void die(const struct lazyd *l, const char *what, int r)
 {
@@ -31,7 +34,7 @@ static _Noreturn void die(const struct lazyd *l, const char *what, int r)
  */
 static struct lazyd *engine(struct lz_bench_task *task, int fd, uint64_t pages, uint64_t stride)
 {
-	struct lazyd_options o = { .size = sizeof(o) };
+	struct lazyd_options o = { .size = sizeof(o), .busy_poll_ns = busy_poll_ns };
 	struct lazyd_memory *m;
 	struct lazyd *l;
 	int r = lazyd_new(&l, &o), source;
@@ -97,7 +100,7 @@ static void faults(struct lz_touch *run, int fd)
 		lazyd_free(l);
 		lz_touch_end(run, &task);
 	}
-	lz_touch_line(run, "live_lazyd");
+	lz_touch_line(run, busy_poll_ns ? "live_lazyd_looking" : "live_lazyd");
 }
 
 /* In the task: its memory is there to be filled, not used. */
@@ -142,9 +145,11 @@ int main(int argc, char **argv)
 	int c, fd;
 
 	lz_touch_init(&run);
-	while ((c = getopt(argc, argv, LZ_TOUCH_OPTIONS "d:m:")) >= 0) {
+	while ((c = getopt(argc, argv, LZ_TOUCH_OPTIONS "d:m:w:")) >= 0) {
 		if (c == 'd') {
 			dir = optarg;
+		} else if (c == 'w') {
+			busy_poll_ns = lz_bench_number(optarg, 0, 1000000) * 1000;
 		} else if (c == 'm') {
 			drains = true;
 			run.pages = (uint32_t)lz_bench_number(optarg, 1, 1 << 16) << 8;

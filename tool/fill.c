@@ -37,6 +37,7 @@ static const char HELP[] =
 	"      --source-timeout S      its pages are lost when it is silent for so long (60; 0: never)\n"
 	"      --on-lost poison|kill   pages that cannot be had: SIGBUS (default), or SIGKILL\n"
 	"      --restore-timeout S     give up a restore not heard of for so long (600; 0: never)\n"
+	"      --busy-poll US          look for faults so long before sleeping, while it pays (30)\n"
 	"      --stats FILE            the final figures as JSON; - for standard output\n"
 	"      --no-progress           no bar and no progress lines\n"
 	"      --no-default-config     accepted: there is no configuration file\n"
@@ -54,6 +55,7 @@ enum {
 	OPT_PS_SOCKET,
 	OPT_PS_HEADER,
 	OPT_SOURCE_TIMEOUT,
+	OPT_BUSY_POLL,
 };
 
 static const struct option OPTIONS[] = {
@@ -66,6 +68,7 @@ static const struct option OPTIONS[] = {
 	{ "ps-socket", required_argument, NULL, OPT_PS_SOCKET },
 	{ "ps-header", required_argument, NULL, OPT_PS_HEADER },
 	{ "source-timeout", required_argument, NULL, OPT_SOURCE_TIMEOUT },
+	{ "busy-poll", required_argument, NULL, OPT_BUSY_POLL },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -122,6 +125,8 @@ static int take_peer_option(struct lz_fill_options *o, int c)
 /* One option; -1 to go on, else the exit status. */
 static int take_option(struct lz_fill_options *o, int c)
 {
+	long n;
+
 	switch (c) {
 	case OPT_ON_LOST:
 		if (strcmp(optarg, "poison") != 0 && strcmp(optarg, "kill") != 0)
@@ -132,6 +137,14 @@ static int take_option(struct lz_fill_options *o, int c)
 	case OPT_RESTORE_TIMEOUT:
 		return take_seconds(&o->service, &o->restore_timeout_s,
 				    "--restore-timeout takes seconds, not");
+	case OPT_BUSY_POLL:
+		n = lz_service_number(optarg, 1000000);
+		if (n < 0)
+			return lz_service_usage(&o->service,
+						"--busy-poll takes microseconds up to 1000000, not",
+						optarg);
+		o->busy_poll_us = (uint32_t)n;
+		return -1;
 	case OPT_PAGE_SERVER:
 	case OPT_ADDRESS:
 	case OPT_PORT:
@@ -155,7 +168,8 @@ static int parse(struct lz_fill_options *o, bool resumes, int argc, char **argv)
 				       .restore_timeout_s = 600,
 				       .address = "127.0.0.1",
 				       .ps_socket = -1,
-				       .source_timeout_s = 60 };
+				       .source_timeout_s = 60,
+				       .busy_poll_us = 30 };
 	lz_service_init(&o->service, "fill");
 	o->service.resumes = resumes;
 	optind = 0;

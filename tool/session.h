@@ -33,6 +33,7 @@ struct lz_fill_options {
 	int ps_socket;             /* a connection to it, made by the caller; -1: none */
 	int ps_header;             /* 24, 32; 0: what the images say */
 	uint32_t source_timeout_s; /* 0: for ever */
+	uint32_t busy_poll_us;     /* 0: never */
 };
 
 /* A task of the images, in pstree's order. */

@@ -55,6 +55,7 @@ static int open_engine(struct worker *w)
 				   .state = f->state,
 				   .log = log_line,
 				   .log_arg = f,
+				   .busy_poll_ns = f->o.busy_poll_us * UINT64_C(1000),
 				   .remote = f->remote.size ? &f->remote : NULL };
 	int r;
 

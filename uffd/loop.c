@@ -50,6 +50,16 @@ void lz_loop_log(struct lz_loop *l, enum lazyd_log level, const char *format, ..
 	l->log(l->log_arg, level, line);
 }
 
+/* To a CPU: another thread of its core may have the better of it. */
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 /* Completions first, before every single action: no decision on a layout that is out of date.
  * True if it came to an end, false if its time did. */
 static bool work(struct lz_loop *l)
@@ -120,6 +130,40 @@ static void leave(struct lz_loop *l, bool more)
 		(void)eventfd_write(l->event_fd, 1);
 }
 
+/* For a moment, without entering the kernel but to hand over what was prepared. */
+static bool look_for_work(struct lz_loop *l, uint64_t until)
+{
+	(void)lz_ring_submit(&l->ring);
+	while (!lz_ring_has_work(&l->ring) && lz_loop_now() < until)
+		relax();
+	return lz_ring_has_work(&l->ring);
+}
+
+/* Waits for something to do, and does it; *dry: what work() said. */
+static int wait_and_work(struct lz_loop *l, uint64_t deadline, int64_t timeout_ns, bool *dry)
+{
+	uint64_t begun = lz_loop_now(), look_ns = lz_spin_ns(&l->spin), waited_ns, faults;
+	int r = 0;
+
+	timeout_ns = least_timeout(deadline, begun, timeout_ns);
+	if (timeout_ns >= 0 && (uint64_t)timeout_ns < look_ns)
+		look_ns = 0;
+	if (!look_ns || !look_for_work(l, begun + look_ns))
+		r = lz_ring_wait(&l->ring, timeout_ns);
+	if (r)
+		return r;
+	waited_ns = lz_loop_now() - begun;
+	faults = l->state->stats.n.faults;
+	if (lz_ring_has_work(&l->ring) || deadline != UINT64_MAX) {
+		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_TICK });
+		lz_remote_attend(l);
+		*dry = work(l);
+		lz_remote_attend(l);
+	}
+	lz_spin_note(&l->spin, waited_ns, l->state->stats.n.faults != faults);
+	return 0;
+}
+
 int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns)
 {
 	uint64_t now = lz_loop_now(), deadline;
@@ -147,15 +191,9 @@ int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns)
 	if (dry && !l->called && !is_done(l)) {
 		if (l->put_off && deadline > now + PUT_OFF_NS)
 			deadline = now + PUT_OFF_NS;
-		r = lz_ring_wait(&l->ring, least_timeout(deadline, lz_loop_now(), timeout_ns));
+		r = wait_and_work(l, deadline, timeout_ns, &dry);
 		if (r)
 			return r;
-		if (!lz_ring_has_work(&l->ring) && deadline == UINT64_MAX)
-			return 1;
-		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_TICK });
-		lz_remote_attend(l);
-		dry = work(l);
-		lz_remote_attend(l);
 	}
 	if (!timeout_ns)
 		leave(l, !dry);
@@ -230,6 +268,7 @@ int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_o
 	l->log = o->log;
 	l->log_arg = o->log_arg;
 	l->watch_fd = l->event_fd = -1;
+	lz_spin_init(&l->spin, o->busy_poll_ns);
 	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	r = l->stop_fd < 0 || l->timer_fd < 0 ? -errno : 0;

@@ -20,6 +20,7 @@
 #include "pagemap/memory.h"
 #include "uffd/lazyd.h"
 #include "uffd/limits.h"
+#include "uffd/spin.h"
 #include "uffd/state.h"
 
 /* A memory made known by lazyd_add(), with its sources opened. */
@@ -67,6 +68,7 @@ struct lz_loop {
 	bool called;   /* one of the first two was readable: the turn is to return */
 	bool put_off;  /* some read, or the arming of a space, was */
 	uint64_t gauged_ns;
+	struct lz_spin spin;
 };
 
 int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_options *o);
