@@ -71,10 +71,7 @@ struct lz_inbox {
 		int32_t pid;
 		char byte;
 	} what;
-	union {
-		struct cmsghdr align;
-		char room[256];
-	} control;
+	_Alignas(struct cmsghdr) char control[256];
 };
 
 enum lz_fill_phase {
