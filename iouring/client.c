@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One connection of the page server: bytes in become requests, up to a limit; replies go out, as many in
- * one call as are ready; and the ways in which a connection ends. What is said besides pages (to a probe, a hello,
- * a CLOSE) waits until all that was asked before has been answered.
+ * What is said on a connection of the page server: bytes in become requests, up to a limit; replies go out, as many
+ * in one call as are ready. What is said besides pages (to a probe, a hello, a CLOSE) waits until all that was asked
+ * before has been answered.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,6 +16,9 @@
 
 enum { VECTORS = 256 };
 
+/* To who greets a server of plain text in TLS: no TLS, so that it need not wait for any. */
+static char no_tls[] = "lazyd: no TLS here\n";
+
 static void lz_client_go(struct lz_client *c);
 static bool lz_client_step(struct lz_client *c);
 static bool lz_client_has_room(const struct lz_client *c);
@@ -28,40 +31,25 @@ static bool lz_client_speak(struct lz_client *c);
 static void lz_client_serious(struct lz_client *c);
 static int64_t lz_client_send(struct lz_client *c, const struct iovec *iov, size_t nr);
 static void lz_client_block(struct lz_client *c);
-static void lz_client_end(struct lz_client *c, const char *why, bool orderly);
-static void lz_client_drop(struct lz_client *c, const char *why);
-
-struct lz_client *lz_client_new(struct lz_server *s, uint32_t number, int fd)
-{
-	struct lz_client *c = calloc(1, sizeof(*c));
-	uint64_t patience_ms = s->o.idle_ns / 1000000;
-
-	if (!c)
-		return NULL;
-	c->server = s;
-	c->net.generation = s->slot[number].generation;
-	lz_net_open(&c->net, fd, number, LZ_NET_BULK);
-	/* A plain client cannot come back: a link that is cut is not the end of it. */
-	lz_net_watch_peer(&c->net, patience_ms && patience_ms < INT32_MAX ? (unsigned)patience_ms
-									  : INT32_MAX);
-	lz_giver_init(&c->giver, &s->o.giver);
-	TAILQ_INIT(&c->replies);
-	c->since_ns = c->active_ns = s->now;
-	lz_net_name(fd, c->peer);
-	lz_client_wake(c);
-	return c;
-}
 
 void lz_client_readable(struct lz_client *c)
 {
 	struct iovec iov = { c->in, sizeof(c->in) };
 	int64_t n;
 
+	if (c->state == LZ_CLIENT_SHAKES)
+		lz_client_shakes(c);
 	if (c->state != LZ_CLIENT_ASKS && c->state != LZ_CLIENT_LINGERS)
 		return;
 	n = lz_net_recv(&c->net, &iov, 1);
 	lz_client_wake(c);
 	if (n > 0) {
+		if (!c->heard && lz_tls_is_hello(c->in, (size_t)n) && !c->net.tls) {
+			(void)lz_net_send(&c->net, &(struct iovec){ no_tls, sizeof(no_tls) - 1 },
+					  1);
+			lz_client_fail(c, "it speaks TLS, and this server does not");
+			return;
+		}
 		c->heard = true;
 		c->active_ns = c->server->now;
 		c->in_at = 0;
@@ -69,12 +57,14 @@ void lz_client_readable(struct lz_client *c)
 	} else if (n == 0 && c->state == LZ_CLIENT_ASKS) {
 		c->state = LZ_CLIENT_ENDS;
 	} else if (n != -EAGAIN) {
-		lz_client_end(c, n ? strerror((int)-n) : "end of stream", n == 0);
+		lz_client_end(c, n ? lz_net_error(&c->net, n) : "end of stream", n == 0);
 	}
 }
 
 void lz_client_writable(struct lz_client *c)
 {
+	if (c->state == LZ_CLIENT_SHAKES)
+		lz_client_shakes(c);
 	c->blocked = false;
 	lz_client_wake(c);
 }
@@ -88,8 +78,13 @@ void lz_client_flush(struct lz_client *c)
 
 	while (c->state != LZ_CLIENT_GONE && !c->blocked &&
 	       (nr = lz_reply_gather(c, iov, VECTORS, of, &nr_of))) {
-		int64_t n = lz_client_send(c, iov, nr);
+		int64_t n;
 
+		if (c->net.tls && !c->server->sealable) {
+			lz_client_wake(c);
+			break;
+		}
+		n = lz_client_send(c, iov, nr);
 		if (n > 0)
 			lz_reply_sent(c, of, nr_of, (size_t)n);
 	}
@@ -101,7 +96,10 @@ void lz_client_wake(struct lz_client *c)
 	if (c->sends || c->state == LZ_CLIENT_GONE)
 		return;
 	c->sends = true;
-	TAILQ_INSERT_TAIL(&c->server->send, c, send);
+	if (c->demand)
+		TAILQ_INSERT_HEAD(&c->server->send, c, send);
+	else
+		TAILQ_INSERT_TAIL(&c->server->send, c, send);
 }
 
 void lz_client_sort(struct lz_client *c)
@@ -170,70 +168,12 @@ void lz_client_fail(struct lz_client *c, const char *format, ...)
 	c->nr_asked = c->nr_ranges = 0;
 }
 
-void lz_client_close(struct lz_client *c)
-{
-	struct lz_server *s = c->server;
-	struct lz_reply *r, *next;
-
-	if (c->sends)
-		TAILQ_REMOVE(&s->send, c, send);
-	c->sends = false;
-	c->state = LZ_CLIENT_GONE;
-	lz_client_sort(c);
-	lz_reply_cancel(c);
-	for (r = TAILQ_FIRST(&c->replies); r; r = next) {
-		next = TAILQ_NEXT(r, link);
-		if (!r->nr_reading)
-			lz_reply_free(c, r);
-	}
-	lz_net_close(&c->net, &s->ring);
-	s->slot[c->net.number].generation = c->net.generation;
-	TAILQ_INSERT_TAIL(&s->gone, c, work);
-}
-
-uint64_t lz_client_check(struct lz_client *c)
-{
-	const struct lz_server_options *o = &c->server->o;
-	const struct {
-		bool on;
-		uint64_t since_ns, for_ns;
-		const char *why;
-	} limits[] = {
-		{ c->last_ns && !c->closed, c->last_ns, o->close_ns, c->reason },
-		{ c->state == LZ_CLIENT_LINGERS && c->closed, c->last_ns, o->close_ns,
-		  "has all it wants" },
-		{ !c->heard, c->since_ns, o->silent_ns, "it has said nothing" },
-		{ c->part_ns, c->part_ns, o->header_ns, "it has said half a word" },
-		{ o->idle_ns, c->active_ns, o->idle_ns, "it neither asks nor takes" },
-	};
-	uint64_t first = UINT64_MAX;
-
-	if (c->state == LZ_CLIENT_GONE)
-		return UINT64_MAX;
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-		uint64_t at = limits[i].since_ns + limits[i].for_ns;
-
-		if (!limits[i].on)
-			continue;
-		if (at <= c->server->now) {
-			if (c->closed)
-				lz_client_end(c, limits[i].why, true);
-			else
-				lz_client_drop(c, limits[i].why);
-			return UINT64_MAX;
-		}
-		if (at < first)
-			first = at;
-	}
-	return first;
-}
-
 /* All that can be done now; then it is seen to that a completion says when there is more. */
 static void lz_client_go(struct lz_client *c)
 {
 	while (lz_client_step(c))
 		continue;
-	if (c->state == LZ_CLIENT_GONE)
+	if (c->state == LZ_CLIENT_GONE || c->state == LZ_CLIENT_SHAKES)
 		return;
 	if (c->state != LZ_CLIENT_ASKS || !lz_giver_is_waiting(&c->giver))
 		c->part_ns = 0;
@@ -249,6 +189,8 @@ static void lz_client_go(struct lz_client *c)
 static bool lz_client_step(struct lz_client *c)
 {
 	switch (c->state) {
+	case LZ_CLIENT_SHAKES:
+		return false;
 	case LZ_CLIENT_ASKS:
 		return c->in_at < c->in_end && lz_client_has_room(c) && lz_client_parse(c);
 	case LZ_CLIENT_SAYS:
@@ -354,6 +296,8 @@ static void lz_client_hello(struct lz_client *c)
 	lz_client_serious(c);
 	c->demand = demand;
 	lz_net_set_use(&c->net, demand ? LZ_NET_DEMAND : LZ_NET_BULK);
+	if (c->net.tls)
+		lz_tls_join(c->net.tls);
 	lz_client_say(c, LZ_CLIENT_ASKS);
 }
 
@@ -390,18 +334,22 @@ static void lz_client_serious(struct lz_client *c)
 		[LZ_HELLO_BOTH] = "both", [LZ_HELLO_DEMAND] = "demand", [LZ_HELLO_BULK] = "bulk"
 	};
 
+	char cert[LZ_TLS_NAME_MAX + 16] = "";
+
 	if (c->serious)
 		return;
 	c->serious = true;
+	if (c->net.tls)
+		snprintf(cert, sizeof(cert), " cert=\"%s\"", lz_tls_peer(c->net.tls));
 	if (!c->giver.lazyd) {
 		lz_server_log(c->server, LZ_SERVER_LOG_INFO,
-			      "event=client peer=%s kind=plain header=%d", c->peer,
-			      (int)c->giver.layout);
+			      "event=client peer=%s kind=plain header=%d%s", c->peer,
+			      (int)c->giver.layout, cert);
 		return;
 	}
 	lz_server_log(c->server, LZ_SERVER_LOG_INFO,
-		      "event=client peer=%s kind=lazyd stream=%s software=\"%s\"", c->peer,
-		      streams[c->giver.hello.stream], c->giver.hello.software);
+		      "event=client peer=%s kind=lazyd stream=%s software=\"%s\"%s", c->peer,
+		      streams[c->giver.hello.stream], c->giver.hello.software, cert);
 }
 
 /* Bytes sent; 0: none now, and it may be blocked or gone. */
@@ -416,7 +364,7 @@ static int64_t lz_client_send(struct lz_client *c, const struct iovec *iov, size
 	if (n < 0 && n != -EAGAIN) {
 		bool orderly = c->state == LZ_CLIENT_ENDS;
 
-		lz_client_end(c, orderly ? "end of stream" : strerror((int)-n), orderly);
+		lz_client_end(c, orderly ? "end of stream" : lz_net_error(&c->net, n), orderly);
 		return 0;
 	}
 	if (n < (int64_t)len)
@@ -424,6 +372,9 @@ static int64_t lz_client_send(struct lz_client *c, const struct iovec *iov, size
 	if (n < 0)
 		return 0;
 	c->active_ns = c->server->now;
+	if (c->net.tls)
+		c->server->sealable -= c->server->sealable < (uint64_t)n ? c->server->sealable
+									 : (uint64_t)n;
 	c->server->stats.bytes_sent += (uint64_t)n;
 	return n;
 }
@@ -433,34 +384,4 @@ static void lz_client_block(struct lz_client *c)
 	c->blocked = true;
 	if (lz_net_poll_out(&c->net, &c->server->ring))
 		lz_client_drop(c, "the ring is full");
-}
-
-/* It ends by itself, in an orderly way or not. */
-static void lz_client_end(struct lz_client *c, const char *why, bool orderly)
-{
-	if (c->closed) {
-		why = "has all it wants";
-		orderly = true;
-	}
-	if (!c->refused)
-		lz_server_log(c->server, c->serious ? LZ_SERVER_LOG_INFO : LZ_SERVER_LOG_DEBUG,
-			      "event=client-gone peer=%s reason=\"%s\" requests=%" PRIu64
-			      " pages=%" PRIu64,
-			      c->peer, why, c->requests, c->pages);
-	lz_client_close(c);
-	lz_server_client_gone(c->server, c, orderly && c->serious && !c->refused);
-}
-
-/* It has done what no client may do. */
-static void lz_client_drop(struct lz_client *c, const char *why)
-{
-	if (!c->refused) {
-		c->server->stats.clients_dropped++;
-		lz_server_log(c->server, LZ_SERVER_LOG_WARN,
-			      "event=client-dropped peer=%s reason=\"%s\" requests=%" PRIu64
-			      " pages=%" PRIu64,
-			      c->peer, why, c->requests, c->pages);
-	}
-	lz_client_close(c);
-	lz_server_client_gone(c->server, c, false);
 }

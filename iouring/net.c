@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -75,11 +76,28 @@ void lz_net_watch_peer(const struct lz_net *n, unsigned user_timeout_ms)
 	lz_net_set(n, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)user_timeout_ms);
 }
 
-void lz_net_fail_hard(const struct lz_net *n, bool on)
+void lz_net_fail_hard(struct lz_net *n, bool on)
 {
 	struct linger l = { .l_onoff = on };
 
+	n->hard = on;
 	setsockopt(n->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
+int lz_net_secure(struct lz_net *n, const struct lz_tls *t, bool server)
+{
+	return lz_tls_session_new(&n->tls, t, n->fd, server);
+}
+
+int lz_net_handshake(struct lz_net *n, struct lz_ring *ring)
+{
+	int ret = lz_tls_handshake(n->tls);
+
+	if (ret == -EAGAIN && lz_tls_wants_out(n->tls) && lz_net_poll_out(n, ring))
+		ret = -EBUSY;
+	if (ret == -EAGAIN && lz_net_poll_in(n, ring))
+		ret = -EBUSY;
+	return ret;
 }
 
 /*
@@ -94,6 +112,9 @@ void lz_net_close(struct lz_net *n, struct lz_ring *ring)
 		lz_ring_cancel(ring, lz_net_tag(n, false));
 	if (n->polls_out)
 		lz_ring_cancel(ring, lz_net_tag(n, true));
+	/* An orderly end would be taken for success. */
+	if (n->tls)
+		lz_tls_session_free(n->tls, !n->hard);
 	close(n->fd);
 	*n = (struct lz_net){ .fd = -1,
 			      .number = n->number,
@@ -102,12 +123,20 @@ void lz_net_close(struct lz_net *n, struct lz_ring *ring)
 
 int lz_net_poll_in(struct lz_net *n, struct lz_ring *ring)
 {
+	bool pending = n->tls && lz_tls_has_pending(n->tls);
 	int ret;
 
-	if (n->polls_in)
+	if (n->polls_in && (!pending || n->nudged))
 		return 0;
-	ret = lz_ring_poll(ring, n->fd, lz_net_tag(n, false));
-	n->polls_in = ret == 0;
+	/* The socket may have no more: what is in the session says so itself, by the one completion there is. */
+	if (n->polls_in)
+		ret = lz_ring_cancel(ring, lz_net_tag(n, false));
+	else if (pending)
+		ret = lz_ring_nop(ring, lz_net_tag(n, false));
+	else
+		ret = lz_ring_poll(ring, n->fd, lz_net_tag(n, false));
+	n->polls_in = n->polls_in || ret == 0;
+	n->nudged = pending && ret == 0;
 	return ret;
 }
 
@@ -130,7 +159,7 @@ bool lz_net_completed(struct lz_net *n, struct lz_tag tag, bool *out)
 	if (*out)
 		n->polls_out = false;
 	else
-		n->polls_in = false;
+		n->polls_in = n->nudged = false;
 	return true;
 }
 
@@ -158,6 +187,8 @@ int64_t lz_net_recv(const struct lz_net *n, const struct iovec *iov, size_t nr)
 	struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = nr };
 	ssize_t ret;
 
+	if (n->tls)
+		return lz_tls_recv(n->tls, iov, nr);
 	do
 		ret = recvmsg(n->fd, &m, MSG_DONTWAIT);
 	while (ret < 0 && errno == EINTR);
@@ -169,10 +200,19 @@ int64_t lz_net_send(const struct lz_net *n, const struct iovec *iov, size_t nr)
 	struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = nr };
 	ssize_t ret;
 
+	if (n->tls)
+		return lz_tls_send(n->tls, iov, nr);
 	do
 		ret = sendmsg(n->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (ret < 0 && errno == EINTR);
 	return ret < 0 ? -errno : ret;
+}
+
+const char *lz_net_error(const struct lz_net *n, int64_t ret)
+{
+	const char *why = n->tls ? lz_tls_why(n->tls) : "";
+
+	return *why ? why : strerror((int)-ret);
 }
 
 static struct lz_tag lz_net_tag(const struct lz_net *n, bool out)

@@ -114,6 +114,18 @@ int lz_ring_poll_out(struct lz_ring *r, int fd, struct lz_tag tag)
 	return lz_ring_poll_for(r, fd, POLLOUT, tag);
 }
 
+int lz_ring_nop(struct lz_ring *r, struct lz_tag tag)
+{
+	int ret;
+	struct io_uring_sqe *sqe = lz_ring_sqe(r, &ret);
+
+	if (!sqe)
+		return ret;
+	io_uring_prep_nop(sqe);
+	sqe->user_data = lz_tag_pack(tag);
+	return 0;
+}
+
 int lz_ring_cancel(struct lz_ring *r, struct lz_tag tag)
 {
 	int ret;
@@ -226,6 +238,7 @@ static int lz_ring_restrict(struct io_uring *uring)
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ_FIXED },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_POLL_ADD },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_NOP },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_ASYNC_CANCEL },
 		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
 		  .register_op = IORING_REGISTER_EVENTFD },

@@ -57,6 +57,7 @@ int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offse
 int lz_ring_poll(struct lz_ring *r, int fd, struct lz_tag tag);     /* readable, once */
 int lz_ring_poll_out(struct lz_ring *r, int fd, struct lz_tag tag); /* writable, once */
 int lz_ring_cancel(struct lz_ring *r, struct lz_tag tag);
+int lz_ring_nop(struct lz_ring *r, struct lz_tag tag); /* completes at once */
 
 int lz_ring_submit(struct lz_ring *r);
 /*

@@ -36,6 +36,7 @@ static void lz_server_completed(struct lz_server *s, const struct lz_completion 
 static void lz_server_poll(struct lz_server *s);
 static void lz_server_accept_all(struct lz_server *s, unsigned listener);
 static int lz_server_admit(struct lz_server *s, int fd);
+static void lz_server_shake(struct lz_server *s);
 static void lz_server_serve(struct lz_server *s, struct lz_clients *queue, bool demand);
 static void lz_server_flush(struct lz_server *s);
 static void lz_server_check(struct lz_server *s);
@@ -51,6 +52,8 @@ int lz_server_open(struct lz_server **out, const struct lz_server_options *o)
 	s = calloc(1, sizeof(*s) + o->max_clients * sizeof(s->slot[0]));
 	if (!s)
 		return -ENOMEM;
+	if (o->tls)
+		lz_tls_own_random();
 	s->o = *o;
 	s->o.silent_ns = o->silent_ns ? o->silent_ns : 60 * SECOND;
 	s->o.header_ns = o->header_ns ? o->header_ns : 10 * SECOND;
@@ -58,6 +61,7 @@ int lz_server_open(struct lz_server **out, const struct lz_server_options *o)
 	TAILQ_INIT(&s->demand);
 	TAILQ_INIT(&s->bulk);
 	TAILQ_INIT(&s->send);
+	TAILQ_INIT(&s->shake);
 	TAILQ_INIT(&s->stuck);
 	TAILQ_INIT(&s->gone);
 	s->log_tokens = LOG_BURST;
@@ -170,9 +174,11 @@ int lz_server_turn(struct lz_server *s, int64_t timeout_ns)
 			lz_server_completed(s, &c[i]);
 	} while (n == COMPLETIONS);
 	s->moved = false;
+	s->sealable = LZ_SERVER_SEALED;
 	lz_server_flush(s);
 	lz_server_serve(s, &s->demand, true);
 	lz_server_serve(s, &s->bulk, false);
+	lz_server_shake(s);
 	if (s->now >= s->next_check)
 		lz_server_check(s);
 	lz_server_bury(s);
@@ -289,7 +295,7 @@ static int64_t lz_server_patience(const struct lz_server *s, int64_t timeout_ns)
 	uint64_t now = lz_server_clock(), left = until > now ? until - now : 0;
 	bool work = !TAILQ_EMPTY(&s->demand) || !TAILQ_EMPTY(&s->bulk);
 
-	if (!TAILQ_EMPTY(&s->send) || (s->moved && work))
+	if (!TAILQ_EMPTY(&s->send) || !TAILQ_EMPTY(&s->shake) || (s->moved && work))
 		return 0;
 	if (until == UINT64_MAX || (timeout_ns >= 0 && (uint64_t)timeout_ns < left))
 		return timeout_ns;
@@ -398,6 +404,18 @@ static int lz_server_admit(struct lz_server *s, int fd)
 	return 0;
 }
 
+/* One step of one handshake a turn: it may be a signature of a millisecond, and threads wait for pages. */
+static void lz_server_shake(struct lz_server *s)
+{
+	struct lz_client *c = TAILQ_FIRST(&s->shake);
+
+	if (!c)
+		return;
+	TAILQ_REMOVE(&s->shake, c, work);
+	c->shakes = false;
+	lz_client_shake(c);
+}
+
 /* A buffer for each in turn, until the turn's work is done or a round has brought nothing. */
 static void lz_server_serve(struct lz_server *s, struct lz_clients *queue, bool demand)
 {
@@ -429,7 +447,7 @@ static void lz_server_flush(struct lz_server *s)
 {
 	struct lz_client *c;
 
-	while ((c = TAILQ_FIRST(&s->send))) {
+	while (s->sealable && (c = TAILQ_FIRST(&s->send))) {
 		TAILQ_REMOVE(&s->send, c, send);
 		c->sends = false;
 		lz_client_flush(c);

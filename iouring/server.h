@@ -12,6 +12,7 @@
 
 #include "iouring/ring.h"
 #include "iouring/source.h"
+#include "iouring/tls.h"
 #include "proto/giver.h"
 
 struct lz_server;
@@ -29,11 +30,13 @@ struct lz_server_options {
 	uint32_t max_clients; /* connections */
 	uint64_t idle_ns;     /* a client that neither asks nor takes is dropped; 0: never */
 	/*
-	 * Who has said nothing at all, half a header or hello, or does not close after CLOSE is dropped after
-	 * so long. 0: 60 s, 10 s, 10 s.
+	 * Who has said nothing at all, half a header, hello or TLS handshake, or does not close after CLOSE is
+	 * dropped after so long. 0: 60 s, 10 s, 10 s.
 	 */
 	uint64_t silent_ns, header_ns, close_ns;
 	bool once; /* ends when its first client has had all it wants */
+	const struct lz_tls
+		*tls; /* every client must speak it; NULL: plain text. Outlives the server */
 };
 
 struct lz_server_stats {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What server.c (the turn, listening, time), client.c (one connection) and reply.c (pages on their way
- * out) share. Nobody else includes it. The memory of a server is what is named here: a number
+ * What server.c (the turn, listening, time), client_life.c and client.c (one connection) and reply.c (pages on
+ * their way out) share. Nobody else includes it. The memory of a server is what is named here: a number
  * of buffers for all, and a fixed amount for each connection.
  */
 #ifndef LZ_SERVER_PRIV_H
@@ -28,6 +28,8 @@ enum {
 	LZ_CLIENT_IN = 8192,
 	/* One plain reply has one header: what is said there must be found out first. CRIU asks for no more. */
 	LZ_CLIENT_PLAIN_PAGES = 1024,
+	/* Encrypted in a turn for all clients: under a millisecond, in which nobody else is served. */
+	LZ_SERVER_SEALED = 1 << 20,
 };
 
 /* As enum lazyd_log. */
@@ -88,6 +90,7 @@ struct lz_reply {
 TAILQ_HEAD(lz_replies, lz_reply);
 
 enum lz_client_state {
+	LZ_CLIENT_SHAKES,  /* hands, in TLS */
 	LZ_CLIENT_ASKS,    /* what comes is parsed */
 	LZ_CLIENT_SAYS,    /* first all that was asked, then giver.say, then .after */
 	LZ_CLIENT_ENDS,    /* it sends no more; takes what it has asked for */
@@ -107,6 +110,7 @@ struct lz_client {
 	bool blocked;             /* its socket takes no more */
 	bool told_lost;           /* the log knows that it asked for what is not there */
 	bool works, sends, stuck; /* is in the queue of that name */
+	bool shakes;              /* likewise; by .work, for it can have none yet */
 	bool counted;             /* in nr_working */
 	TAILQ_ENTRY(lz_client) work, send, stick;
 	/* Connected; moved bytes; began a header that is not whole; began to end. 0: has not. */
@@ -157,6 +161,8 @@ struct lz_server {
 	uint64_t lent;                  /* a bit a buffer: to a stream that threads wait for */
 	struct lz_clients demand, bulk; /* have work that a buffer can be used for */
 	struct lz_clients send;         /* may have something ready */
+	struct lz_clients shake;        /* may get on with the handshake */
+	uint64_t sealable;              /* bytes that may still be encrypted in this turn */
 	struct lz_clients stuck;        /* blocked and with buffers, the longest first */
 	struct lz_clients gone;         /* by .work: to be freed when their reads have ended */
 	double log_tokens;
@@ -173,8 +179,22 @@ void lz_server_give_buffer(struct lz_server *s, int buffer);
 /* It has been closed, in an orderly way or not. */
 void lz_server_client_gone(struct lz_server *s, struct lz_client *c, bool orderly);
 
-/* ---- client.c ---- */
+/* ---- client_life.c ---- */
 struct lz_client *lz_client_new(struct lz_server *s, uint32_t number, int fd);
+/* Its handshake can get on, and will be served when its turn comes. */
+void lz_client_shakes(struct lz_client *c);
+/* A step of it. */
+void lz_client_shake(struct lz_client *c);
+/* When it will have taken too long over something; UINT64_MAX: never. Ends it, if that is now. */
+uint64_t lz_client_check(struct lz_client *c);
+/* Closes; the memory stays until the end of the turn, and until the last read has ended. */
+void lz_client_close(struct lz_client *c);
+/* It ends by itself, in an orderly way or not. */
+void lz_client_end(struct lz_client *c, const char *why, bool orderly);
+/* It has done what no client may do. */
+void lz_client_drop(struct lz_client *c, const char *why);
+
+/* ---- client.c ---- */
 /* Completions of its polls. */
 void lz_client_readable(struct lz_client *c);
 void lz_client_writable(struct lz_client *c);
@@ -189,10 +209,6 @@ void lz_client_strip(struct lz_client *c);
 /* It is dropped as soon as what it had asked for before has been sent. */
 __attribute__((format(printf, 2, 3))) void lz_client_fail(struct lz_client *c, const char *format,
 							  ...);
-/* Closes; the memory stays until the end of the turn, and until the last read has ended. */
-void lz_client_close(struct lz_client *c);
-/* When it will have taken too long over something; UINT64_MAX: never. Ends it, if that is now. */
-uint64_t lz_client_check(struct lz_client *c);
 
 /* ---- reply.c ---- */
 /*

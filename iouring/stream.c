@@ -16,6 +16,8 @@
 
 #define SECOND UINT64_C(1000000000)
 #define CONNECT_NS (3 * SECOND)
+/* From the beginning to the end of a TLS handshake, connecting included. */
+#define SECURE_NS (10 * SECOND)
 #define BACKOFF_MIN_NS (SECOND / 20)
 #define BACKOFF_MAX_NS SECOND
 #define RELEASE_NS (10 * SECOND)
@@ -137,6 +139,29 @@ void lz_stream_failed(struct lz_stream *s, struct lz_ring *ring, struct lz_strea
 	lost(s, ring, reason, now_ns);
 }
 
+/* Of two ends that will not have each other from the start, waiting makes no friends. */
+void lz_stream_unfit(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
+		     const char *reason, uint64_t now_ns)
+{
+	if (s->connected)
+		lz_stream_failed(s, ring, l, reason, now_ns);
+	else
+		lz_stream_refused(s, ring, reason);
+}
+
+void lz_stream_broken(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
+		      int64_t ret, uint64_t now_ns)
+{
+	char reason[LZ_TLS_WHY_MAX];
+
+	/* What is told lies in the connection, which may be closed before. */
+	(void)snprintf(reason, sizeof(reason), "%s", lz_net_error(&l->net, ret));
+	if (ret == -EACCES && l->net.tls)
+		lz_stream_unfit(s, ring, l, reason, now_ns);
+	else
+		lz_stream_failed(s, ring, l, reason, now_ns);
+}
+
 void lz_stream_refused(struct lz_stream *s, struct lz_ring *ring, const char *reason)
 {
 	say(s, ERROR, "event=source-gone peer=%s reason=\"%s\"", s->peer_name, reason);
@@ -176,19 +201,22 @@ static void say_close(struct lz_stream *s, struct lz_ring *ring)
 void lz_stream_opened(struct lz_stream *s, struct lz_stream_link *l)
 {
 	bool lazyd = l->asker.state == LZ_ASKER_LAZYD;
+	char cert[LZ_TLS_NAME_MAX + 16] = "";
 
 	if (l == &s->link[LZ_STREAM_BULK])
 		return;
 	become(s, LZ_STREAM_UP);
 	s->peer = lazyd ? LZ_PEER_LAZYD : LZ_PEER_PLAIN;
 	s->stats.plain = !lazyd;
+	if (l->net.tls)
+		(void)snprintf(cert, sizeof(cert), " cert=\"%s\"", lz_tls_peer(l->net.tls));
 	if (s->connected)
-		say(s, INFO, "event=source-back peer=%s", s->peer_name);
+		say(s, INFO, "event=source-back peer=%s%s", s->peer_name, cert);
 	else if (lazyd)
-		say(s, INFO, "event=source-connected peer=%s kind=lazyd software=\"%s\"",
-		    s->peer_name, l->asker.welcome.software);
+		say(s, INFO, "event=source-connected peer=%s kind=lazyd software=\"%s\"%s",
+		    s->peer_name, l->asker.welcome.software, cert);
 	else
-		say(s, INFO, "event=source-connected peer=%s kind=criu", s->peer_name);
+		say(s, INFO, "event=source-connected peer=%s kind=criu%s", s->peer_name, cert);
 	s->stats.nr_reconnects += s->connected;
 	s->connected = true;
 	s->told = false;
@@ -213,6 +241,8 @@ int lz_stream_open(struct lz_stream **out, const struct lz_stream_options *o)
 
 	if (!s)
 		return -ENOMEM;
+	if (o->tls)
+		lz_tls_own_random();
 	s->o = *o;
 	s->o.hello.version = LZ_HELLO_VERSION;
 	s->o.hello.page_size = LZ_PS_PAGE;
@@ -288,7 +318,9 @@ static uint64_t connect_ns(const struct lz_stream *s)
 {
 	const struct lz_stream_link *l = &s->link[LZ_STREAM_DEMAND];
 
-	return l->state == LZ_LINK_CONNECTING ? l->since_ns + CONNECT_NS : UINT64_MAX;
+	return l->state == LZ_LINK_CONNECTING ? l->since_ns + CONNECT_NS
+	       : l->state == LZ_LINK_SECURING ? l->since_ns + SECURE_NS
+					      : UINT64_MAX;
 }
 
 /* When the second connection is to be open, or to be tried again. */
@@ -296,8 +328,8 @@ static uint64_t second_ns(const struct lz_stream *s)
 {
 	const struct lz_stream_link *l = &s->link[LZ_STREAM_BULK];
 
-	if (l->state == LZ_LINK_CONNECTING || l->state == LZ_LINK_GREETING)
-		return l->since_ns + CONNECT_NS;
+	if (lz_stream_link_is_opening(l))
+		return l->since_ns + (s->o.tls ? SECURE_NS : CONNECT_NS);
 	if (l->state == LZ_LINK_OFF && s->stats.state == LZ_STREAM_UP && s->peer == LZ_PEER_LAZYD &&
 	    !s->alone && !s->releasing)
 		return s->bulk_ns;

@@ -17,6 +17,7 @@
 
 #include "iouring/ring.h"
 #include "iouring/source.h"
+#include "iouring/tls.h"
 #include "proto/hello.h"
 #include "proto/ps.h"
 
@@ -45,6 +46,8 @@ struct lz_stream_options {
 	uint64_t timeout_ns;      /* 0: for ever */
 	/* LZ_STREAM_NR descriptors in use, for who comes after this process; -1: none. Or NULL. */
 	int32_t *keep;
+	const struct lz_tls
+		*tls; /* every connection speaks it; NULL: plain text. Outlives the stream */
 };
 
 enum lz_stream_state {

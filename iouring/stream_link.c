@@ -93,7 +93,7 @@ int lz_stream_link_poll(struct lz_stream_link *l, struct lz_ring *ring)
 
 	if (l->state == LZ_LINK_OFF)
 		return 0;
-	if (l->state != LZ_LINK_CONNECTING)
+	if (l->state != LZ_LINK_CONNECTING && l->state != LZ_LINK_SECURING)
 		r = lz_net_poll_in(&l->net, ring);
 	if (!r && (l->state == LZ_LINK_CONNECTING || l->out_at < l->out_len))
 		r = lz_net_poll_out(&l->net, ring);
@@ -120,7 +120,7 @@ static void say(struct lz_stream *s, struct lz_stream_link *l, uint64_t now_ns)
 static void fill(struct lz_stream *s, struct lz_stream_link *l)
 {
 	const struct lz_stream_link *bulk = &s->link[LZ_STREAM_BULK];
-	bool opening = bulk->state == LZ_LINK_CONNECTING || bulk->state == LZ_LINK_GREETING;
+	bool opening = lz_stream_link_is_opening(bulk);
 
 	if (l->state != LZ_LINK_OPEN || s->stats.state != LZ_STREAM_UP)
 		return;
@@ -158,7 +158,7 @@ void lz_stream_link_flush(struct lz_stream *s, struct lz_ring *ring, struct lz_s
 	l->out_at = l->out_len = 0;
 	lz_stream_link_receive(s, ring, l, now_ns);
 	if (l->state != LZ_LINK_OFF)
-		lz_stream_failed(s, ring, l, strerror((int)-n), now_ns);
+		lz_stream_broken(s, ring, l, n, now_ns);
 }
 
 void lz_stream_link_say_close(struct lz_stream_link *l)
@@ -270,6 +270,15 @@ static void take(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_lin
 	}
 }
 
+static const char *closed(const struct lz_stream_link *l)
+{
+	/* A CRIU looks at our certificate when the handshake is over. */
+	if (l->net.tls && l->state == LZ_LINK_GREETING)
+		return "it has closed the connection right after the TLS handshake: perhaps it "
+		       "does not accept our certificate";
+	return "it has closed the connection";
+}
+
 void lz_stream_link_receive(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
 			    uint64_t now_ns)
 {
@@ -284,10 +293,17 @@ void lz_stream_link_receive(struct lz_stream *s, struct lz_ring *ring, struct lz
 
 		if (n == -EAGAIN)
 			return;
-		if (n <= 0) {
-			lz_stream_failed(s, ring, l,
-					 n ? strerror((int)-n) : "it has closed the connection",
-					 now_ns);
+		if (n < 0) {
+			lz_stream_broken(s, ring, l, n, now_ns);
+			return;
+		}
+		if (n == 0) {
+			lz_stream_failed(s, ring, l, closed(l), now_ns);
+			return;
+		}
+		if (l->state == LZ_LINK_GREETING && !s->o.tls &&
+		    lz_tls_is_alert(l->in, (size_t)n)) {
+			lz_stream_unfit(s, ring, l, "it speaks TLS, and this end does not", now_ns);
 			return;
 		}
 		heard(s, l->state == LZ_LINK_OPEN, now_ns);
@@ -301,6 +317,22 @@ void lz_stream_link_receive(struct lz_stream *s, struct lz_ring *ring, struct lz
 	}
 }
 
+static void secure(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
+		   uint64_t now_ns)
+{
+	int r = s->o.tls ? lz_net_handshake(&l->net, ring) : 0;
+
+	if (r == -EAGAIN)
+		return;
+	if (r) {
+		lz_stream_broken(s, ring, l, r, now_ns);
+		return;
+	}
+	l->state = LZ_LINK_GREETING;
+	say(s, l, now_ns);
+	lz_stream_link_flush(s, ring, l, now_ns);
+}
+
 static void connected(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
 		      uint64_t now_ns)
 {
@@ -308,14 +340,15 @@ static void connected(struct lz_stream *s, struct lz_ring *ring, struct lz_strea
 
 	if (r == -EINPROGRESS)
 		return;
+	if (!r && s->o.tls)
+		r = lz_net_secure(&l->net, s->o.tls, false);
 	if (r) {
 		lz_stream_failed(s, ring, l, strerror(-r), now_ns);
 		return;
 	}
-	l->state = LZ_LINK_GREETING;
+	l->state = LZ_LINK_SECURING;
 	name_peer(s, l->net.fd);
-	say(s, l, now_ns);
-	lz_stream_link_flush(s, ring, l, now_ns);
+	secure(s, ring, l, now_ns);
 }
 
 void lz_stream_link_ready(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
@@ -323,6 +356,8 @@ void lz_stream_link_ready(struct lz_stream *s, struct lz_ring *ring, struct lz_s
 {
 	if (l->state == LZ_LINK_CONNECTING)
 		connected(s, ring, l, now_ns);
+	else if (l->state == LZ_LINK_SECURING)
+		secure(s, ring, l, now_ns);
 	else if (out)
 		lz_stream_link_flush(s, ring, l, now_ns);
 	else

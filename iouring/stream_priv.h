@@ -44,6 +44,7 @@ struct lz_stream_ask {
 enum lz_stream_link_state {
 	LZ_LINK_OFF,
 	LZ_LINK_CONNECTING,
+	LZ_LINK_SECURING, /* the TLS handshake, if there is to be one */
 	LZ_LINK_GREETING, /* probe and hello */
 	LZ_LINK_OPEN,
 	LZ_LINK_CLOSING, /* CLOSE was said */
@@ -96,6 +97,11 @@ static inline bool lz_stream_is_over(const struct lz_stream *s)
 	return s->stats.state == LZ_STREAM_GONE || s->stats.state == LZ_STREAM_RELEASED;
 }
 
+static inline bool lz_stream_link_is_opening(const struct lz_stream_link *l)
+{
+	return l->state > LZ_LINK_OFF && l->state < LZ_LINK_OPEN;
+}
+
 static inline unsigned lz_stream_nr_reads(const struct lz_stream *s)
 {
 	return LZ_STREAM_READS_MAX - s->nr_slots;
@@ -108,6 +114,12 @@ void lz_stream_opened(struct lz_stream *s, struct lz_stream_link *l);
 /* Something went wrong on it, or the peer ended it. Other links may be closed too. */
 void lz_stream_failed(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
 		      const char *reason, uint64_t now_ns);
+/* The two cannot speak with each other. */
+void lz_stream_unfit(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
+		     const char *reason, uint64_t now_ns);
+/* A call on its socket has said @ret. */
+void lz_stream_broken(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
+		      int64_t ret, uint64_t now_ns);
 /* The peer will not have us. */
 void lz_stream_refused(struct lz_stream *s, struct lz_ring *ring, const char *reason);
 /* The peer, or its socket, has answered CLOSE on it. */
