@@ -34,6 +34,13 @@ static const char HELP[] =
 	"      --port PORT\n"
 	"      --ps-socket N           a connection to it that is open as descriptor N\n"
 	"      --ps-header 24|32       to a CRIU up to 4.1, or from 4.2 on (default: as the images)\n"
+	"      --tls                   the wire speaks TLS; both ends show a certificate\n"
+	"      --tls-cacert FILE       trust only who this CA signed (default: whom the system trusts,\n"
+	"                              and /etc/pki/CA/cacert.pem if it is there)\n"
+	"      --tls-cacrl FILE        what has been revoked (/etc/pki/CA/cacrl.pem if it is there)\n"
+	"      --tls-cert FILE         our certificate (/etc/pki/criu/cert.pem)\n"
+	"      --tls-key FILE          its private key (/etc/pki/criu/private/key.pem)\n"
+	"      --tls-no-cn-verify      its certificate need not name --address\n"
 	"      --source-timeout S      its pages are lost when it is silent for so long (60; 0: never)\n"
 	"      --on-lost poison|kill   pages that cannot be had: SIGBUS (default), or SIGKILL\n"
 	"      --restore-timeout S     give up a restore not heard of for so long (600; 0: never)\n"
@@ -162,11 +169,11 @@ static int take_option(struct lz_fill_options *o, int c)
 
 static int parse(struct lz_fill_options *o, bool resumes, int argc, char **argv)
 {
+	bool named, is_unix;
 	int c, r;
 
 	*o = (struct lz_fill_options){ .on_lost = LAZYD_LOST_POISON,
 				       .restore_timeout_s = 600,
-				       .address = "127.0.0.1",
 				       .ps_socket = -1,
 				       .source_timeout_s = 60,
 				       .busy_poll_us = 30 };
@@ -180,8 +187,20 @@ static int parse(struct lz_fill_options *o, bool resumes, int argc, char **argv)
 	}
 	if (optind < argc)
 		return lz_service_usage(&o->service, "unexpected word", argv[optind]);
-	if (o->page_server && !o->port && o->ps_socket < 0 && !strchr(o->address, '/') &&
-	    strncmp(o->address, "unix:", 5) != 0)
+	if (o->service.tls_stray && !o->service.tls)
+		return lz_service_usage(&o->service, "without --tls nothing is encrypted, so no",
+					o->service.tls_stray);
+	named = o->address != NULL;
+	if (!named)
+		o->address = "127.0.0.1";
+	is_unix = strchr(o->address, '/') || strncmp(o->address, "unix:", 5) == 0;
+	if (o->page_server && o->service.tls && !o->service.tls_any_name &&
+	    (is_unix || (o->ps_socket >= 0 && !named)))
+		return lz_service_usage(
+			&o->service,
+			"--tls needs --tls-no-cn-verify, or a name for the peer's certificate, at",
+			is_unix ? o->address : "--ps-socket");
+	if (o->page_server && !o->port && o->ps_socket < 0 && !is_unix)
 		return lz_service_usage(&o->service, "which --port has the page server at",
 					o->address);
 	return -1;
@@ -295,6 +314,7 @@ static void fini(struct lz_fill *f)
 	free(f->memory);
 	free(f->task);
 	lazyd_images_close(f->images);
+	lazyd_tls_free(f->tls);
 	lazyd_state_free(f->state);
 }
 

@@ -27,11 +27,16 @@ int lz_peer_prepare(struct lz_fill *f)
 {
 	const struct lz_fill_options *o = &f->o;
 	struct lazyd_why why = { { 0 } };
+	int r;
 
 	if (!o->page_server)
 		return LZ_EXIT_OK;
 	if (o->ps_socket < 0 && lz_addr_parse(&f->peer, o->address, o->port))
 		return LZ_EXIT_FAILED;
+	/* Before there is a worker: one that takes over later needs no file. */
+	r = lz_service_tls(&o->service, o->address, &f->tls);
+	if (r)
+		return r;
 	lazyd_images_remote(f->images);
 	if (lazyd_images_identity(f->images, f->identity, &why))
 		return lz_service_refuse(&o->service, why.text);
@@ -42,6 +47,7 @@ int lz_peer_prepare(struct lz_fill *f)
 		.identity = f->identity,
 		.header = o->ps_header ? o->ps_header : lazyd_images_header(f->images),
 		.timeout_ns = o->source_timeout_s * UINT64_C(1000000000),
+		.tls = f->tls,
 	};
 	return LZ_EXIT_OK;
 }

@@ -32,6 +32,13 @@ static const char HELP[] =
 	"      --once                  end when the first client has had all it wants, as CRIU's does\n"
 	"      --max-clients N         connections at a time (256); a lazyd makes two\n"
 	"      --idle-timeout S        drop who neither asks nor takes for so long (600; 0: never)\n"
+	"      --tls                   the wire speaks TLS; both ends show a certificate\n"
+	"      --tls-cacert FILE       trust only who this CA signed (default: whom the system trusts,\n"
+	"                              and /etc/pki/CA/cacert.pem if it is there)\n"
+	"      --tls-cacrl FILE        what has been revoked (/etc/pki/CA/cacrl.pem if it is there)\n"
+	"      --tls-cert FILE         our certificate (/etc/pki/criu/cert.pem)\n"
+	"      --tls-key FILE          its private key (/etc/pki/criu/private/key.pem)\n"
+	"      --tls-no-cn-verify      accepted: clients are known by who signed them, not by name\n"
 	"  -o, --log-file FILE         log there; - for standard output (default: standard error)\n"
 	"  -v, --verbosity[=N]         1 errors, 2 warnings (default), 3 what happens, 4 all\n"
 	"      --status-fd N           write one zero byte to descriptor N when ready, close it\n"
@@ -81,6 +88,7 @@ struct serve {
 	bool once, json, lazy_pages;
 	struct lz_addr at;
 	struct lazyd_server *server;
+	struct lazyd_tls *tls;
 	int listen_fd;
 };
 
@@ -160,6 +168,9 @@ static int parse(struct serve *s, int argc, char **argv)
 	}
 	if (optind < argc)
 		return lz_service_usage(&s->service, "unexpected word", argv[optind]);
+	if (s->service.tls_stray && !s->service.tls)
+		return lz_service_usage(&s->service, "without --tls nothing is encrypted, so no",
+					s->service.tls_stray);
 	if (as_criu && !s->lazy_pages)
 		return lz_service_usage(
 			&s->service,
@@ -182,7 +193,8 @@ static int open_server(struct serve *s, int images_fd)
 					  .idle_timeout_s = s->idle_timeout_s,
 					  .once = s->once || s->ps_socket >= 0,
 					  .log = log_line,
-					  .log_arg = &s->service.log };
+					  .log_arg = &s->service.log,
+					  .tls = s->tls };
 	struct lazyd_why why = { { 0 } };
 	struct lazyd_images *images;
 	int r = lazyd_images_open(&images, images_fd, &why);
@@ -344,7 +356,9 @@ int lz_tool_serve(int argc, char **argv)
 		return r;
 	if (lz_service_enter(&s.service, &images))
 		return LZ_EXIT_FAILED;
-	r = open_server(&s, images);
+	r = lz_service_tls(&s.service, NULL, &s.tls);
+	if (!r)
+		r = open_server(&s, images);
 	(void)close(images);
 	if (!r)
 		r = start_listening(&s);
@@ -362,5 +376,6 @@ int lz_tool_serve(int argc, char **argv)
 	if (s.listen_fd >= 0)
 		lz_addr_unlisten(&s.at);
 	lazyd_server_free(s.server);
+	lazyd_tls_free(s.tls);
 	return r;
 }

@@ -39,6 +39,37 @@ int lz_service_usage(const struct lz_service *s, const char *what, const char *v
 	return LZ_EXIT_USAGE;
 }
 
+/* One of the options that say who we are, and whom to trust. */
+static int take_tls_option(struct lz_service *s, int c)
+{
+	switch (c) {
+	case LZ_SERVICE_TLS_CACERT:
+		s->tls_files.cacert = optarg;
+		s->tls_stray = "--tls-cacert";
+		break;
+	case LZ_SERVICE_TLS_CACRL:
+		s->tls_files.cacrl = optarg;
+		s->tls_stray = "--tls-cacrl";
+		break;
+	case LZ_SERVICE_TLS_CERT:
+		s->tls_files.cert = optarg;
+		s->tls_stray = "--tls-cert";
+		break;
+	case LZ_SERVICE_TLS_KEY:
+		s->tls_files.key = optarg;
+		s->tls_stray = "--tls-key";
+		break;
+	case LZ_SERVICE_TLS_NO_CN_VERIFY:
+		s->tls_any_name = true;
+		s->tls_stray = "--tls-no-cn-verify";
+		break;
+	default:
+		s->tls = true;
+		break;
+	}
+	return -1;
+}
+
 int lz_service_option(struct lz_service *s, int c)
 {
 	long n;
@@ -85,6 +116,13 @@ int lz_service_option(struct lz_service *s, int c)
 		return -1;
 	case LZ_SERVICE_NO_DEFAULT_CONFIG:
 		return -1;
+	case LZ_SERVICE_TLS:
+	case LZ_SERVICE_TLS_CACERT:
+	case LZ_SERVICE_TLS_CACRL:
+	case LZ_SERVICE_TLS_CERT:
+	case LZ_SERVICE_TLS_KEY:
+	case LZ_SERVICE_TLS_NO_CN_VERIFY:
+		return take_tls_option(s, c);
 	default: /* getopt has said what is wrong */
 		return LZ_EXIT_USAGE;
 	}
@@ -203,6 +241,21 @@ int lz_service_pidfile(const struct lz_service *s, pid_t pid)
 	n = dprintf(fd, "%d", (int)pid);
 	(void)close(fd);
 	return n < 0 ? -1 : rename(next, s->pidfile);
+}
+
+int lz_service_tls(const struct lz_service *s, const char *name, struct lazyd_tls **out)
+{
+	struct lazyd_tls_options o = s->tls_files;
+	struct lazyd_why why = { { 0 } };
+
+	*out = NULL;
+	if (!s->tls)
+		return LZ_EXIT_OK;
+	o.size = sizeof(o);
+	o.name = s->tls_any_name ? NULL : name;
+	if (!lazyd_tls_new(out, &o, &why))
+		return LZ_EXIT_OK;
+	return lz_service_refuse(s, why.text);
 }
 
 int lz_service_daemonize(const struct lz_service *s)

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "uffd/lazyd.h"
+
 struct lz_log {
 	int fd;
 	int level; /* enum lazyd_log; what is above it is not written */
@@ -29,6 +31,9 @@ struct lz_service {
 	int stats_fd;  /* opened at the set-up, as what may be opened later is little; -1: none */
 	bool daemon, no_progress;
 	bool resumes; /* goes on with what another process has begun: the log, and ready long since */
+	bool tls, tls_any_name;
+	const char *tls_stray;              /* an option that goes with --tls */
+	struct lazyd_tls_options tls_files; /* NULL: CRIU's */
 	struct lz_log log;
 };
 
@@ -40,6 +45,12 @@ enum {
 	LZ_SERVICE_STATS,
 	LZ_SERVICE_NO_PROGRESS,
 	LZ_SERVICE_NO_DEFAULT_CONFIG,
+	LZ_SERVICE_TLS,
+	LZ_SERVICE_TLS_CACERT,
+	LZ_SERVICE_TLS_CACRL,
+	LZ_SERVICE_TLS_CERT,
+	LZ_SERVICE_TLS_KEY,
+	LZ_SERVICE_TLS_NO_CN_VERIFY,
 	LZ_SERVICE_LAST,
 };
 /* clang-format off */
@@ -54,7 +65,13 @@ enum {
 	{ "pidfile", required_argument, NULL, LZ_SERVICE_PIDFILE }, \
 	{ "stats", required_argument, NULL, LZ_SERVICE_STATS }, \
 	{ "no-progress", no_argument, NULL, LZ_SERVICE_NO_PROGRESS }, \
-	{ "no-default-config", no_argument, NULL, LZ_SERVICE_NO_DEFAULT_CONFIG }
+	{ "no-default-config", no_argument, NULL, LZ_SERVICE_NO_DEFAULT_CONFIG }, \
+	{ "tls", no_argument, NULL, LZ_SERVICE_TLS }, \
+	{ "tls-cacert", required_argument, NULL, LZ_SERVICE_TLS_CACERT }, \
+	{ "tls-cacrl", required_argument, NULL, LZ_SERVICE_TLS_CACRL }, \
+	{ "tls-cert", required_argument, NULL, LZ_SERVICE_TLS_CERT }, \
+	{ "tls-key", required_argument, NULL, LZ_SERVICE_TLS_KEY }, \
+	{ "tls-no-cn-verify", no_argument, NULL, LZ_SERVICE_TLS_NO_CN_VERIFY }
 /* clang-format on */
 
 void lz_service_init(struct lz_service *s, const char *command);
@@ -81,6 +98,11 @@ int lz_service_refuse(const struct lz_service *s, const char *sentence);
 int lz_service_pidfile(const struct lz_service *s, pid_t pid);
 /* With -d: in the parent writes the pidfile and ends, in the child goes on as a daemon. */
 int lz_service_daemonize(const struct lz_service *s);
+/*
+ * With --tls: reads the files, relative to the work directory, for peers that must be @name (NULL: anybody who is
+ * trusted). Without it *@out is NULL. 0, or LZ_EXIT_X with the reason printed.
+ */
+int lz_service_tls(const struct lz_service *s, const char *name, struct lazyd_tls **out);
 /* Writes the zero byte to the descriptor that waits for it. */
 void lz_service_ready(struct lz_service *s);
 

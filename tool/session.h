@@ -138,6 +138,7 @@ struct lz_fill {
 	struct lz_session *session;
 	struct lazyd_remote remote; /* size 0: all pages are here */
 	struct lz_addr peer;        /* remote: where the page server is */
+	struct lazyd_tls *tls;      /* remote: NULL: in plain text */
 	uint8_t identity[LAZYD_IDENTITY_LEN];
 	/* There is a session that is to be gone on with, or of which it is to be said whether that could
 	 * be done; else it makes its own. */

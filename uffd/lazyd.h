@@ -31,6 +31,7 @@ struct lazyd_images; /* a directory of CRIU images */
 struct lazyd_state;  /* what outlives the process that runs an engine */
 struct lazyd_writer; /* pagemap and pages images being written */
 struct lazyd_server; /* the other end: serves the pages of images */
+struct lazyd_tls;    /* certificate, key and whom to trust, for either end */
 
 enum { LAZYD_WHY_MAX = 512 };
 struct lazyd_why {
@@ -92,6 +93,24 @@ int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len,
 void lazyd_memory_put(struct lazyd_memory *m);
 uint64_t lazyd_memory_pages(const struct lazyd_memory *m);
 
+/* ---- TLS: lazyd-tls(3) ---- */
+
+/* Files in PEM format; NULL: where CRIU has them. */
+struct lazyd_tls_options {
+	size_t size; /* sizeof(struct lazyd_tls_options) */
+	const char *
+		cacert; /* whom to trust; NULL: whom the system does, and CRIU's file if it is there */
+	const char *cacrl; /* what has been revoked; NULL: CRIU's file if it is there */
+	const char *cert, *key;
+	const char *name; /* whom the peer's certificate must name; NULL: anybody who is trusted */
+};
+
+/* Reads all files, none is needed later. May be shared, by children made by fork too; is never changed. */
+int lazyd_tls_new(struct lazyd_tls **out, const struct lazyd_tls_options *options,
+		  struct lazyd_why *why);
+/* After the last engine and server that use it. */
+void lazyd_tls_free(struct lazyd_tls *t);
+
 /* ---- a page server as source: lazyd-engine(3) ---- */
 
 struct lazyd_remote {
@@ -103,9 +122,10 @@ struct lazyd_remote {
 	 */
 	int (*connect)(void *arg);
 	void *arg;
-	const uint8_t *identity; /* LAZYD_IDENTITY_LEN bytes; checked by a lazyd */
-	int header;              /* to a CRIU: 24 or 32, see lazyd_images_header() */
-	uint64_t timeout_ns;     /* without a word for so long its pages are lost; 0: never */
+	const uint8_t *identity;     /* LAZYD_IDENTITY_LEN bytes; checked by a lazyd */
+	int header;                  /* to a CRIU: 24 or 32, see lazyd_images_header() */
+	uint64_t timeout_ns;         /* without a word for so long its pages are lost; 0: never */
+	const struct lazyd_tls *tls; /* NULL: plain text */
 };
 
 enum lazyd_remote_state {
@@ -237,6 +257,8 @@ struct lazyd_server_options {
 	int once;                /* turn() says 0 when the first client has had all it wants */
 	void (*log)(void *arg, enum lazyd_log level, const char *line);
 	void *log_arg;
+	const struct lazyd_tls
+		*tls; /* clients must speak it, and have a certificate; NULL: plain text */
 };
 
 struct lazyd_server_stats {

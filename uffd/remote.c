@@ -48,6 +48,7 @@ int lz_remote_open(struct lz_loop *l, const struct lazyd_remote *r)
 	o.layout = (enum lz_ps_layout)remote.header;
 	o.timeout_ns = remote.timeout_ns;
 	o.keep = l->state->wire;
+	o.tls = (const struct lz_tls *)remote.tls;
 	memcpy(o.hello.identity, remote.identity, LZ_IDENTITY_LEN);
 	(void)strcpy(o.hello.software, "lazyd " LAZYD_VERSION);
 	if (getrandom(&o.hello.session, sizeof(o.hello.session), 0) != sizeof(o.hello.session))

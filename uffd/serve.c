@@ -144,6 +144,7 @@ int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
 		.max_clients = o.max_clients ? o.max_clients : CLIENTS_DEFAULT,
 		.idle_ns = o.idle_timeout_s * UINT64_C(1000000000),
 		.once = o.once,
+		.tls = (const struct lz_tls *)o.tls,
 	};
 	r = load(s, (struct lz_images *)images, &w);
 	if (!r)
