@@ -7,6 +7,7 @@
 #   CASE     drain    512 MiB that nobody touches until all is filled
 #            frag     16,384 single pages, every second one, likewise
 #            latency  512 MiB of which an eighth is touched at random while the rest is filled
+#            tls      as drain: lazyd without TLS and with it, and CRIU with it
 #   ROUNDS   3 unless told
 # shellcheck source=tests/net/lib-net.sh
 . "${srcdir:?}/tests/net/lib-net.sh"
@@ -15,8 +16,17 @@
 AT_SOURCE=(nsenter --target "$SOURCE_INIT" --pid --mount --)
 SOURCE_ADDR=127.0.0.1
 
+ENDS='criu lazyd'
 case $CASE in
 drain) work fill 512 1 ;;
+tls)
+	PKI=$DIR ENDS='lazyd lazyd-tls criu-tls'
+	# shellcheck source=tests/net/pki.sh
+	. "${srcdir:?}/tests/net/pki.sh"
+	pki_ca ca
+	pki_cert host ca "ip_address = $SOURCE_ADDR"
+	work fill 512 1
+	;;
 frag) work frag 16384 ;;
 latency) work fill 512 1 latency ;;
 esac
@@ -24,10 +34,11 @@ SOURCE=criu
 leave
 source_kill
 for ((round = 0; round < ${ROUNDS:-3}; round++)); do
-	for end in criu lazyd; do
-		SOURCE=$end DAEMON=$end
-		source_up
-		arrive
+	for end in $ENDS; do
+		SOURCE=${end%-tls} DAEMON=${end%-tls} with=()
+		[ "$SOURCE" = "$end" ] || with=(--tls --tls-cacert "$PKI/ca.crt" --tls-cert "$PKI/host.crt" --tls-key "$PKI/host.key")
+		source_up "${with[@]}"
+		arrive "${with[@]}"
 		if [ "$CASE" = latency ]; then
 			go
 			answer_ok 120
