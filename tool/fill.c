@@ -318,6 +318,15 @@ static void fini(struct lz_fill *f)
 	lazyd_state_free(f->state);
 }
 
+static void keep(const struct lz_session *s)
+{
+	lz_store_keep(s->state_fd, "fill");
+	lz_store_keep(s->kick_fd, "fill");
+	lz_store_keep(s->listen_fd, "fill");
+	/* Without it nothing is gone on with: not before all is there. */
+	lz_store_keep(s->session_fd, "session");
+}
+
 /* From the socket on: listen, then daemonize, then say ready; CRIU's callers rely on that order. */
 static int begin(struct lz_fill *f)
 {
@@ -327,9 +336,13 @@ static int begin(struct lz_fill *f)
 		r = lz_service_daemonize(&f->o.service);
 	if (!r && lz_keeper_hold_signals(f))
 		r = refuse(f, "signalfd() failed");
+	if (!r && !lz_session_lock(f->session))
+		r = refuse(f, strerror(errno));
 	if (!r) {
 		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=ready tasks=%u", f->nr_tasks);
+		keep(f->session);
 		lz_service_ready(&f->o.service);
+		lz_store_ready();
 	}
 	return r;
 }
@@ -340,7 +353,8 @@ static int serve(struct lz_fill *f)
 	int r;
 
 	if (f->resume == LZ_RESUME_GO)
-		r = lz_keeper_succeed(f, "upgraded version=" LAZYD_VERSION);
+		r = lz_keeper_succeed(f, f->stored ? "restarted version=" LAZYD_VERSION
+						   : "upgraded version=" LAZYD_VERSION);
 	else
 		r = lz_keeper_run(f);
 	while (r == LZ_KEEPER_CHILD) {

@@ -393,6 +393,7 @@ int lz_keeper_succeed(struct lz_fill *f, const char *event)
 	s->keeper_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	sweep_descriptors(s);
 	lz_restorer_succeed(f);
+	lz_store_ready();
 	f->worker = 0;
 	if (r || s->keeper_pidfd < 0 || ++s->nr_early > EARLY_MAX)
 		give_up(&k, "the keeper cannot live");

@@ -66,6 +66,7 @@ static void drop(int32_t *noted)
 	int fd = *noted;
 
 	*noted = -1;
+	lz_store_drop(fd, "fill");
 	if (fd >= 0)
 		(void)close(fd);
 }
@@ -89,6 +90,7 @@ static void connected(struct lz_fill *f)
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
+	lz_store_keep(fd, "fill");
 	/* One restore a daemon: a second one is to fail at its connect, not to wait for ever. */
 	lz_restorer_unlisten(f);
 	lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=restorer-connected");
@@ -230,6 +232,10 @@ static int take_descriptor(struct lz_fill *f, struct lz_parcel *p)
 		m.own = fcntl(m.pidfd, F_DUPFD_CLOEXEC, 3);
 	if (!s->started_ns)
 		s->started_ns = lz_out_now();
+	/* Before the worker knows of them: it may close them at once. */
+	lz_store_keep(m.uffd, "task");
+	lz_store_keep(m.pidfd, "task");
+	lz_store_keep(m.own, "task");
 	note(s, m);
 	lz_session_kick(s);
 	lz_log_say(&f->o.service.log, LAZYD_LOG_INFO,

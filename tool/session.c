@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,6 +16,8 @@
 static const uint64_t MAGIC = UINT64_C(0x6e6f697373657a6c);
 /* It cannot become shorter than its mapping, whoever else has it. */
 enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW };
+/* Ten seconds in all: a process that has much memory takes its time to die. */
+enum { LOCK_TRIES = 5000, LOCK_MS = 2 };
 
 /* NULL with errno. */
 static struct lz_session *map(int fd)
@@ -76,6 +79,21 @@ int lz_session_open(struct lz_session **out, int fd)
 	}
 	(void)munmap(s, sizeof(*s));
 	return -EPROTO;
+}
+
+/* A lock is the descriptor table's: it lasts as long as keeper or worker lives, and over execve(). */
+bool lz_session_lock(const struct lz_session *s)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+	bool is_mine = false;
+
+	/* Who was killed a moment ago may still be at it. */
+	for (unsigned n = 0; !is_mine && n < LOCK_TRIES; n++) {
+		is_mine = !fcntl(s->session_fd, F_SETLK, &lock);
+		if (!is_mine)
+			(void)poll(NULL, 0, LOCK_MS);
+	}
+	return is_mine;
 }
 
 /* FNV-1a. */

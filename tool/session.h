@@ -143,6 +143,7 @@ struct lz_fill {
 	/* There is a session that is to be gone on with, or of which it is to be said whether that could
 	 * be done; else it makes its own. */
 	enum { LZ_RESUME_NOT, LZ_RESUME_CHECK, LZ_RESUME_GO } resume;
+	bool stored;          /* GO: from a service manager's store */
 	char exe[PATH_MAX];   /* where it was started from; "": not known */
 	int start_dir;        /* in which directory */
 	sigset_t old_signals; /* what the worker gets back */
@@ -156,6 +157,8 @@ int lz_peer_prepare(struct lz_fill *f);
 /* session.c: 0 or -errno; -EPROTO: it is none of this version. */
 int lz_session_new(struct lz_session **out);
 int lz_session_open(struct lz_session **out, int fd);
+/* True if nobody else goes on with it: it is this process's and its like's until all are dead. */
+bool lz_session_lock(const struct lz_session *s);
 uint64_t lz_session_fingerprint(const struct lz_fill *f);
 void lz_session_kick(const struct lz_session *s);
 /* In the last resort: kills the tasks, which must not read zeros. */
@@ -199,6 +202,16 @@ void lz_restorer_unlisten(struct lz_fill *f);
 /* After a keeper's death: a connection that it accepted and did not note is taken, one that it was
  * about to close is closed. */
 void lz_restorer_succeed(struct lz_fill *f);
+
+/*
+ * store.c: a service manager's descriptor store. keep() and drop() by the descriptor's number: @kind is
+ * "session", "task" or "fill". take(), first of all, puts what it has kept back at its numbers; returns the
+ * session's, or -1.
+ */
+void lz_store_keep(int fd, const char *kind);
+void lz_store_drop(int fd, const char *kind);
+void lz_store_ready(void);
+int lz_store_take(void);
 
 /* worker.c: returns when the keeper is dead: this process is to be the next one. */
 void lz_worker_run(struct lz_fill *f);

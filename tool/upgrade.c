@@ -28,19 +28,30 @@ enum { ARGV_BYTES = 1 << 17, ARGV_MAX = 512 };
 int lz_upgrade_begin(struct lz_fill *f)
 {
 	const char *value = getenv(NAME), *number = value ? strchr(value, ':') : NULL;
-	long fd = number ? lz_service_number(number + 1, INT_MAX) : -1;
+	long fd = number ? lz_service_number(number + 1, INT_MAX) : lz_store_take();
 
+	f->stored = !value && fd >= 0;
 	f->start_dir = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (readlink("/proc/self/exe", f->exe, sizeof(f->exe) - 1) < 0)
 		f->exe[0] = '\0';
-	if (!value)
+	if (!value && !f->stored)
 		return LZ_EXIT_OK;
-	f->resume = *value == 'g' ? LZ_RESUME_GO : LZ_RESUME_CHECK;
+	f->resume = f->stored || *value == 'g' ? LZ_RESUME_GO : LZ_RESUME_CHECK;
 	(void)unsetenv(NAME);
-	if (fd >= 0 && !lz_session_open(&f->session, (int)fd))
-		return LZ_EXIT_OK;
-	lz_out_error("there is no session to go on with, or one of another version");
-	return LZ_EXIT_FAILED;
+	if (fd < 0 || lz_session_open(&f->session, (int)fd)) {
+		lz_out_error("there is no session to go on with, or one of another version");
+		return LZ_EXIT_FAILED;
+	}
+	if (f->resume == LZ_RESUME_GO && !lz_session_lock(f->session)) {
+		f->resume =
+			LZ_RESUME_CHECK; /* which ends here; the tasks are none of its business */
+		lz_out_error("somebody else serves the tasks of this session");
+		return LZ_EXIT_FAILED;
+	}
+	/* What the dead had for themselves, and nobody has kept. */
+	if (f->stored)
+		f->session->signal_fd = f->session->keeper_pidfd = -1;
+	return LZ_EXIT_OK;
 }
 
 /* Those that must live on: what is served and who is, and what the session names. */

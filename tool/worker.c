@@ -30,6 +30,12 @@ static void log_line(void *arg, enum lazyd_log level, const char *line)
 	lz_log_say(&((struct lz_fill *)arg)->o.service.log, (int)level, "%s", line);
 }
 
+static void tell_store(void *arg, int fd, int is_open)
+{
+	(void)arg;
+	(is_open ? lz_store_keep : lz_store_drop)(fd, "task");
+}
+
 /* Why it cannot go on; -1. */
 static int fail(struct worker *w, const char *what, const char *why)
 {
@@ -56,6 +62,7 @@ static int open_engine(struct worker *w)
 				   .log = log_line,
 				   .log_arg = f,
 				   .busy_poll_ns = f->o.busy_poll_us * UINT64_C(1000),
+				   .descriptor = tell_store,
 				   .remote = f->remote.size ? &f->remote : NULL };
 	int r;
 

@@ -108,6 +108,7 @@ static void take_one(struct lz_loop *l, uint32_t space, unsigned i)
 		break;
 	case LZ_TAKEN_FORK:
 		kin = -1;
+		lz_intake_tell(l, &l->state->slot[ev.child], true);
 		(void)lz_intake_arm(l, ev.child);
 		break;
 	case LZ_TAKEN_LOST:
@@ -136,12 +137,21 @@ void lz_intake_take(struct lz_loop *l, uint32_t space)
 
 /* ---- the end of a space ---- */
 
+void lz_intake_tell(struct lz_loop *l, const struct lz_slot *slot, bool is_open)
+{
+	if (l->descriptor && slot->uffd >= 0)
+		l->descriptor(l->descriptor_arg, slot->uffd, is_open);
+	if (l->descriptor && slot->pidfd >= 0)
+		l->descriptor(l->descriptor_arg, slot->pidfd, is_open);
+}
+
 static void finish_close(struct lz_loop *l, uint32_t space)
 {
 	struct lz_slot *slot = &l->state->slot[space];
 	struct lz_loop_space *s = &l->space[space];
 
 	(void)lz_state_closing(l->state, space);
+	lz_intake_tell(l, slot, false);
 	if (slot->uffd >= 0)
 		(void)close(slot->uffd);
 	if (slot->pidfd >= 0)

@@ -161,6 +161,13 @@ struct lazyd_options {
 	 * then answered in half the time, for a busy CPU meanwhile. 0: never.
 	 */
 	uint64_t busy_poll_ns;
+	/*
+	 * For who keeps descriptors elsewhere too: called with those of a forked child, which the
+	 * engine has got by itself, and with any of a space before it is closed (@is_open 0). On the
+	 * engine's thread; must not wait.
+	 */
+	void (*descriptor)(void *arg, int fd, int is_open);
+	void *descriptor_arg;
 };
 
 /*

@@ -267,6 +267,8 @@ int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_o
 	l->state = state;
 	l->log = o->log;
 	l->log_arg = o->log_arg;
+	l->descriptor = o->descriptor;
+	l->descriptor_arg = o->descriptor_arg;
 	l->watch_fd = l->event_fd = -1;
 	lz_spin_init(&l->spin, o->busy_poll_ns);
 	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -297,10 +299,8 @@ int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_o
 	lz_pool_fini(&l->pool);
 	lz_ring_close(&l->ring);
 fail:
-	if (l->stop_fd >= 0)
-		(void)close(l->stop_fd);
-	if (l->timer_fd >= 0)
-		(void)close(l->timer_fd);
+	(void)close(l->stop_fd);
+	(void)close(l->timer_fd);
 	return r;
 }
 
@@ -320,8 +320,7 @@ void lz_loop_close(struct lz_loop *l)
 	}
 	(void)close(l->stop_fd);
 	(void)close(l->timer_fd);
-	if (l->event_fd >= 0)
-		(void)close(l->event_fd);
+	(void)close(l->event_fd);
 }
 
 int lz_loop_add(struct lz_loop *l, struct lz_memory *m)
@@ -400,6 +399,7 @@ int lz_loop_resume(struct lz_loop *l)
 	for (uint32_t i = 0; l->state->stats.n.pages_lost && i < l->nr_memories; i++)
 		memset(l->memory[i].told, 1, l->memory[i].memory->nr_sources);
 	if (half_closed >= 0) {
+		lz_intake_tell(l, &l->state->slot[half_closed], false);
 		/* The dead one may have closed it or not; its number may not be a userfaultfd. */
 		if (lz_uffd_is_one(l->state->slot[half_closed].uffd))
 			(void)close(l->state->slot[half_closed].uffd);

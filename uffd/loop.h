@@ -58,6 +58,8 @@ struct lz_loop {
 	struct lz_loop_req req[LZ_REQS_MAX];
 	void (*log)(void *arg, enum lazyd_log level, const char *line);
 	void *log_arg;
+	void (*descriptor)(void *arg, int fd, int is_open);
+	void *descriptor_arg;
 	struct lz_stream *stream; /* the page server, or NULL */
 	bool plain;               /* it is a CRIU: the engine has been told */
 	int watch_fd;             /* the embedder's, or -1 */
@@ -106,6 +108,8 @@ void lz_intake_begin(struct lz_loop *l, uint32_t req);
 void lz_intake_take(struct lz_loop *l, uint32_t space);
 /* A read has ended, wherever its bytes came from. */
 void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result);
+/* Tells of the descriptors of a slot, if somebody wants to know. */
+void lz_intake_tell(struct lz_loop *l, const struct lz_slot *slot, bool is_open);
 /* CLOSE: takes back what is in the ring; closes once that has come back, or now. */
 void lz_intake_close(struct lz_loop *l, uint32_t space);
 /* Takes back all that the kernel may still write to, in the pool and in the state; it or a message that
