@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `lazyd inspect`: what a directory of images holds, task by task, and what would keep `lazyd fill`
- * from serving it. Reads the images and nothing else; no page is looked at.
+ * from serving it; with --pid, whether all memory of a running process is there. Reads the images or
+ * /proc and nothing else; no page is looked at.
  */
 #include "tool/tool.h"
 
@@ -9,11 +10,14 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tool/out.h"
+#include "tool/service.h"
+#include "tool/whole.h"
 
 struct task {
 	struct lazyd_task task;
@@ -163,35 +167,15 @@ static int print_json(const struct inspection *in)
 					 "total", report_json(&in->total), "problems", problems));
 }
 
-int lz_tool_inspect(int argc, char **argv)
+static int inspect_images(const char *dir, bool json)
 {
-	static const struct option options[] = {
-		{ "images-dir", required_argument, NULL, 'D' },
-		{ "json", no_argument, NULL, 'j' },
-		{ NULL, 0, NULL, 0 },
-	};
-	struct inspection in = { .dir = "." };
+	struct inspection in = { .dir = dir };
 	struct lazyd_images *images = NULL;
 	struct lazyd_why why = { "" };
-	bool json = false;
-	int c, fd, r;
+	int r, fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	while ((c = getopt_long(argc, argv, "D:", options, NULL)) != -1) {
-		if (c == 'D')
-			in.dir = optarg;
-		else if (c == 'j')
-			json = true;
-		else
-			return LZ_EXIT_USAGE;
-	}
-	if (optind < argc) {
-		lz_out_error("inspect takes no '%s'; lazyd --help shows what it takes",
-			     argv[optind]);
-		return LZ_EXIT_USAGE;
-	}
-	fd = open(in.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0) {
-		lz_out_error("%s cannot be opened: %s", in.dir, strerror(errno));
+		lz_out_error("%s cannot be opened: %s", dir, strerror(errno));
 		return LZ_EXIT_FAILED;
 	}
 	r = lazyd_images_open(&images, fd, &why);
@@ -202,9 +186,77 @@ int lz_tool_inspect(int argc, char **argv)
 	else if (!r)
 		print_text(&in);
 	if (r)
-		lz_out_error("%s: %s", in.dir, why.text[0] ? why.text : strerror(-r));
+		lz_out_error("%s: %s", dir, why.text[0] ? why.text : strerror(-r));
 	lazyd_images_close(images);
 	(void)close(fd);
 	free(in.task);
 	return r || in.nr_problems ? LZ_EXIT_FAILED : LZ_EXIT_OK;
+}
+
+/* ---- a running process ---- */
+
+static int inspect_process(pid_t pid, unsigned seconds, bool json)
+{
+	struct lz_whole w;
+	int r = lz_whole_wait(pid, seconds, &w);
+
+	if (r) {
+		lz_out_error("process %d cannot be looked at: %s", (int)pid, strerror(-r));
+		return LZ_EXIT_FAILED;
+	}
+	if (json)
+		r = lz_out_json(stdout,
+				json_pack("{s:I, s:b, s:I, s:I, s:I}", "pid", (json_int_t)pid,
+					  "whole", !w.pid, "processes", (json_int_t)w.nr_processes,
+					  "areas", (json_int_t)w.nr_areas, "missing_bytes",
+					  (json_int_t)w.missing_bytes));
+	else if (w.pid)
+		printf("process %d is not whole: up to %s in %" PRIu64
+		       " areas are still to come; do not checkpoint it yet.\n",
+		       (int)w.pid, lz_out_size(w.missing_bytes).s, w.nr_areas);
+	else
+		printf("All memory of process %d and of those below it is there (%" PRIu64
+		       " processes).\n",
+		       (int)pid, w.nr_processes);
+	return r || w.pid ? LZ_EXIT_FAILED : LZ_EXIT_OK;
+}
+
+int lz_tool_inspect(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "images-dir", required_argument, NULL, 'D' },
+		{ "pid", required_argument, NULL, 'p' },
+		{ "wait", required_argument, NULL, 'w' },
+		{ "json", no_argument, NULL, 'j' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *dir = ".";
+	long pid = 0, seconds = 0;
+	bool json = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "D:", options, NULL)) != -1) {
+		if (c == 'D')
+			dir = optarg;
+		else if (c == 'j')
+			json = true;
+		else if (c == 'p')
+			pid = lz_service_number(optarg, INT_MAX);
+		else if (c == 'w')
+			seconds = lz_service_number(optarg, 1000000000);
+		else
+			return LZ_EXIT_USAGE;
+		if (pid < 0 || (c == 'p' && !pid) || seconds < 0) {
+			lz_out_error("--%s takes a number, not '%s'", c == 'p' ? "pid" : "wait",
+				     optarg);
+			return LZ_EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		lz_out_error("inspect takes no '%s'; lazyd --help shows what it takes",
+			     argv[optind]);
+		return LZ_EXIT_USAGE;
+	}
+	return pid ? inspect_process((pid_t)pid, (unsigned)seconds, json)
+		   : inspect_images(dir, json);
 }

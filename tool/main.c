@@ -18,7 +18,7 @@ static const struct lz_tool_command commands[] = {
 	{ "serve", lz_tool_serve, "serve the pages of a checkpoint to other hosts" },
 	{ "page-server", lz_tool_serve, "the same, for callers of criu page-server --lazy-pages" },
 	{ "check", lz_tool_check, "what this machine can do, and the remedy where it cannot" },
-	{ "inspect", lz_tool_inspect, "what the images hold" },
+	{ "inspect", lz_tool_inspect, "what the images hold; is a process whole again" },
 	{ "demo", lz_tool_demo, "show it all on this machine, without CRIU" },
 };
 enum { NR_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -30,7 +30,7 @@ static const char options_help[] =
 	"serve: --address ADDR; --port PORT; --once\n"
 	"  both have more: lazyd fill --help, lazyd serve --help\n"
 	"check [--criu] [--criu-path FILE] [--runc-path FILE] [--json]\n"
-	"inspect [-D DIR] [--json]\n"
+	"inspect [-D DIR] [--json] or inspect --pid PID [--wait SECONDS] [--json]\n"
 	"demo [--size MiB] [--json] [--keep DIR] [--no-progress]\n";
 
 /* Options whose argument may be the next word: ours, and those that callers of CRIU pass. */
@@ -42,7 +42,7 @@ static bool takes_next(const char *word)
 		"restore-timeout", "port",      "address",     "ps-socket",     "tls-cacert",
 		"tls-cacrl",       "tls-cert",  "tls-key",     "size",          "keep",
 		"source-timeout",  "ps-header", "max-clients", "idle-timeout",  "criu-path",
-		"runc-path",       "busy-poll",
+		"runc-path",       "busy-poll", "pid",         "wait",
 	};
 	const char *c = word + 1;
 

@@ -187,5 +187,18 @@ printf 'garbage!' >"$DIR/images/pstree.img"
 ends 1 "$LAZYD" fill -D "$DIR/images"
 sentence pstree.img
 
+# ---- inspect --pid ----
+
+ends 0 "$LAZYD" inspect --pid $$
+ends 0 "$LAZYD" inspect --pid=$$ --wait 5 --json
+json
+grep -q '"whole": true' "$DIR/out" || fail "no lazy restore, and it is not whole"
+ends 2 "$LAZYD" inspect --pid 0
+ends 2 "$LAZYD" inspect --pid self
+sentence "self"
+ends 2 "$LAZYD" inspect --pid $$ --wait soon
+ends 1 "$LAZYD" inspect --pid 4194305
+sentence "No such process"
+
 [ $failed = 0 ] && echo ok
 exit $failed

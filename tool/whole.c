@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* The look into /proc of whole.h. */
+#include "tool/whole.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tool/out.h"
+
+/* Between two looks; more where a look takes long, for it holds the process's memory map. */
+static const uint64_t NAP_NS = 100000000;
+enum { NAPS_A_LOOK = 4 };
+
+struct tree {
+	pid_t *pid;
+	size_t nr;
+};
+
+static int add(struct tree *t, pid_t pid)
+{
+	pid_t *all = reallocarray(t->pid, t->nr + 1, sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	t->pid = all;
+	all[t->nr++] = pid;
+	return 0;
+}
+
+/* Children are their parent's thread's: /proc has a list for each. */
+static int add_children(struct tree *t, pid_t pid)
+{
+	const struct dirent *e;
+	char path[64];
+	int r = 0, child;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	while (d && !r && (e = readdir(d))) {
+		FILE *f;
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", (int)pid,
+			       e->d_name);
+		f = fopen(path, "re");
+		while (f && !r && fscanf(f, "%d", &child) == 1)
+			r = add(t, child);
+		if (f)
+			(void)fclose(f);
+	}
+	if (d)
+		(void)closedir(d);
+	return r;
+}
+
+static int look_at(pid_t pid, struct lz_whole *w)
+{
+	uint64_t size = 0, here = 0, kb;
+	char *line = NULL, path[64];
+	size_t room = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return errno == ENOENT ? -ESRCH : -errno;
+	w->nr_processes++;
+	while (getline(&line, &room, f) >= 0) {
+		if (sscanf(line, "Size: %" SCNu64, &kb) == 1) {
+			size = kb;
+			here = 0;
+		} else if (sscanf(line, "Rss: %" SCNu64, &kb) == 1 ||
+			   sscanf(line, "Swap: %" SCNu64, &kb) == 1) {
+			here += kb;
+		} else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " um")) {
+			w->nr_areas++;
+			w->missing_bytes += size > here ? (size - here) * 1024 : 0;
+			w->pid = w->pid ? w->pid : pid;
+		}
+	}
+	free(line);
+	(void)fclose(f);
+	return 0;
+}
+
+int lz_whole_look(pid_t pid, struct lz_whole *w)
+{
+	struct tree t = { 0 };
+	int r = add(&t, pid);
+
+	*w = (struct lz_whole){ 0 };
+	/* A process before its children: what it forked while it lacked something is among them. */
+	for (size_t i = 0; !r && i < t.nr; i++) {
+		r = look_at(t.pid[i], w);
+		if (r == -ESRCH && i) /* it has ended meanwhile */
+			r = 0;
+		if (!r)
+			r = add_children(&t, t.pid[i]);
+	}
+	free(t.pid);
+	return r;
+}
+
+int lz_whole_wait(pid_t pid, unsigned seconds, struct lz_whole *w)
+{
+	uint64_t begun = lz_out_now(), until = begun + seconds * UINT64_C(1000000000), now, nap;
+	int r;
+
+	for (;; begun = lz_out_now()) {
+		r = lz_whole_look(pid, w);
+		now = lz_out_now();
+		if (r || !w->pid || now >= until)
+			return r;
+		nap = (now - begun) * NAPS_A_LOOK;
+		nap = nap > NAP_NS ? nap : NAP_NS;
+		nap = nap < until - now ? nap : until - now;
+		(void)nanosleep(&(struct timespec){ .tv_sec = (time_t)(nap / 1000000000),
+						    .tv_nsec = (long)(nap % 1000000000) },
+				NULL);
+	}
+}
