@@ -39,13 +39,21 @@ struct lz_file {
 	uint64_t known_start, known_end;
 	int64_t known_tick;
 	uint64_t asked_end;
+	struct lz_file_look as;
+	int64_t looked_tick;
+	bool may_change; /* it is not looked at */
+	bool changed;
+	bool punched; /* it has got holes: each read looks for them */
 };
 
 static int lz_file_begin(struct lz_source *s, struct lz_ring *ring, struct lz_source_read *r);
 static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, size_t len);
 static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len);
 static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len);
+static bool lz_file_has_changed(struct lz_source *s);
 static void lz_file_close(struct lz_source *s);
+static bool lz_file_is_good(struct lz_file *f);
+static void lz_file_compare(struct lz_file *f);
 static int64_t lz_file_tick(void);
 static uint64_t lz_file_resident_until(const struct lz_file *f, uint64_t from, uint64_t to);
 static void lz_file_map(struct lz_file *f);
@@ -57,10 +65,11 @@ static const struct lz_source_ops lz_file_ops = {
 	.read_now = lz_file_read_now,
 	.resident = lz_file_resident,
 	.at = lz_file_at,
+	.has_changed = lz_file_has_changed,
 	.close = lz_file_close,
 };
 
-int lz_file_open(struct lz_source **out, int fd, uint64_t size)
+int lz_file_open(struct lz_source **out, int fd, uint64_t size, const struct lz_file_look *as)
 {
 	struct lz_file *f;
 	struct stat st;
@@ -77,6 +86,9 @@ int lz_file_open(struct lz_source **out, int fd, uint64_t size)
 	f->size = size;
 	f->page = (uint64_t)sysconf(_SC_PAGESIZE);
 	f->behind = (size + f->page - 1) & ~(f->page - 1);
+	f->may_change = !as;
+	if (as)
+		f->as = *as;
 	lz_file_map(f);
 	*out = &f->source;
 	return 0;
@@ -84,20 +96,30 @@ int lz_file_open(struct lz_source **out, int fd, uint64_t size)
 
 static int lz_file_begin(struct lz_source *s, struct lz_ring *ring, struct lz_source_read *r)
 {
-	const struct lz_file *f = (const struct lz_file *)s;
+	struct lz_file *f = (struct lz_file *)s;
 	struct lz_tag tag = { .kind = LZ_TAG_READ, .id = r->request, .generation = r->generation };
 	uint64_t from = r->offset + r->have;
+	off_t hole;
 
 	if (from > INT64_MAX) /* io_uring would take -1 for the descriptor's own position */
 		return -EINVAL;
+	if (!lz_file_is_good(f))
+		return -ESTALE;
+	if (f->punched) {
+		hole = lseek(f->fd, (off_t)from, SEEK_HOLE);
+		if (hole >= 0 && (uint64_t)hole < r->offset + r->len && (uint64_t)hole < f->size)
+			return -ENODATA;
+	}
 	return lz_ring_read(ring, f->fd, r->to + r->have, r->len - r->have, from, r->buffer, tag);
 }
 
 static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, size_t len)
 {
-	const struct lz_file *f = (const struct lz_file *)s;
+	struct lz_file *f = (struct lz_file *)s;
 	struct iovec io = { .iov_base = to, .iov_len = len };
 
+	if (!lz_file_is_good(f) || f->punched)
+		return false;
 	return preadv2(f->fd, &io, 1, (off_t)offset, RWF_NOWAIT) == (ssize_t)len;
 }
 
@@ -112,6 +134,8 @@ static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len)
 	uint64_t end = offset + len, to = end;
 	int64_t tick;
 
+	if (!lz_file_is_good(f) || f->punched)
+		return false;
 	if (!f->truthful || !lz_file_holds(f, offset, len))
 		return false;
 	tick = lz_file_tick();
@@ -132,7 +156,7 @@ static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len)
 	uint64_t first = offset >> WINDOW_SHIFT, last = (offset + len - 1) >> WINDOW_SHIFT;
 	uint64_t windows = last - first + (first != f->last_window);
 
-	if (!len || !lz_file_holds(f, offset, len))
+	if (!len || f->changed || f->punched || !lz_file_holds(f, offset, len))
 		return NULL;
 	if (f->nr_windows && f->nr_windows + windows > WINDOWS_MAX) {
 		lz_file_unmap(f);
@@ -146,12 +170,61 @@ static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len)
 	return f->map + offset;
 }
 
+static bool lz_file_has_changed(struct lz_source *s)
+{
+	struct lz_file *f = (struct lz_file *)s;
+
+	if (!f->may_change)
+		lz_file_compare(f);
+	return f->changed;
+}
+
 static void lz_file_close(struct lz_source *s)
 {
 	struct lz_file *f = (struct lz_file *)s;
 
 	lz_file_unmap(f);
 	free(f);
+}
+
+/* Not before every read, of which there may be 100,000 a second: once a tick is for nothing. */
+static bool lz_file_is_good(struct lz_file *f)
+{
+	int64_t tick;
+
+	if (f->may_change || f->changed)
+		return !f->changed;
+	tick = lz_file_tick();
+	if (tick != f->looked_tick)
+		lz_file_compare(f);
+	f->looked_tick = tick;
+	return !f->changed;
+}
+
+/*
+ * Whoever writes to a file, cuts it short or punches a hole sets its time of modification first. CRIU
+ * punches holes where it has done with pages (--auto-dedup), and nobody else's page is changed by
+ * that: the file is as long as before, had no holes and now has.
+ */
+static void lz_file_compare(struct lz_file *f)
+{
+	struct lz_file_look now;
+	struct stat st;
+
+	if (fstat(f->fd, &st) < 0) {
+		f->changed = true;
+		return;
+	}
+	now.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	now.blocks = (uint64_t)st.st_blocks;
+	if (now.mtime_ns == f->as.mtime_ns)
+		return;
+	if ((uint64_t)st.st_size == f->size && now.blocks < f->as.blocks &&
+	    (f->punched || f->as.blocks * 512 >= f->size) && now.blocks * 512 < f->size)
+		f->punched = true;
+	else
+		f->changed = true;
+	f->as = now;
 }
 
 static int64_t lz_file_tick(void)

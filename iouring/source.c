@@ -26,6 +26,11 @@ bool lz_source_completed(struct lz_source_read *r, struct lz_ring *ring, int32_t
 		if (res == 0)
 			return false;
 	}
+	/* Some of it may be from before the change, but nobody can tell what. */
+	if (r->have && r->source->ops->has_changed && r->source->ops->has_changed(r->source)) {
+		r->have = 0;
+		res = -ESTALE;
+	}
 	*result = res < 0 ? res : (int64_t)r->have;
 	return true;
 }

@@ -52,6 +52,11 @@ struct lz_source_ops {
 	 * be touched. Valid until the next call on this source: ask anew for every placement.
 	 */
 	const void *(*at)(struct lz_source *s, uint64_t offset, size_t len);
+	/*
+	 * Are its bytes no longer those that it was opened for? Then it gives none any more, and what
+	 * it gave in the milliseconds before that was noticed is in doubt. NULL: it never changes.
+	 */
+	bool (*has_changed)(struct lz_source *s);
 	void (*close)(struct lz_source *s);
 };
 
@@ -69,7 +74,15 @@ bool lz_source_completed(struct lz_source_read *r, struct lz_ring *ring, int32_t
 /*
  * Image files and raw memory files: regular files, else -EINVAL. @fd stays the caller's and must
  * outlive the source. From @size on nothing is resident or mapped.
+ *
+ * @as: how the file was when it was decided what is in it; NULL: it may change. Written to since
+ * then it has changed (its reads are -ESTALE); of one that has only got holes, which it had none of,
+ * the rest is still good (those are -ENODATA). Looked at once a tick of the clock, while it is used.
  */
-int lz_file_open(struct lz_source **out, int fd, uint64_t size);
+struct lz_file_look {
+	int64_t mtime_ns;
+	uint64_t blocks; /* of 512 bytes, that it occupies */
+};
+int lz_file_open(struct lz_source **out, int fd, uint64_t size, const struct lz_file_look *as);
 
 #endif

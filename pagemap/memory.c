@@ -82,6 +82,8 @@ int lz_memory_add_source(struct lz_memory *m, int fd, const char *name)
 	err = size_of(fd, &st, &source.size);
 	if (err)
 		return err;
+	source.mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	source.blocks = (uint64_t)st.st_blocks;
 	source.dev = st.st_dev;
 	source.ino = st.st_ino;
 	return append(m, &source, name);

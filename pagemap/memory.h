@@ -18,6 +18,8 @@
 struct lz_memory_source {
 	int fd;        /* owned; -1 if remote */
 	uint64_t size; /* bytes, as seen at open; INT64_MAX for what is no file or disk */
+	int64_t mtime_ns;
+	uint64_t blocks; /* of 512 bytes; with size and time: how to know that it has changed */
 	uint64_t dev, ino;
 	char *name;   /* for messages: path below the images directory */
 	bool remote;  /* a page server has its bytes */

@@ -359,7 +359,7 @@ static int run(struct keeper *k)
 	lazyd_stats(NULL, f->state, &s);
 	if (f->session->status)
 		return f->session->status;
-	return s.pages_lost ? LZ_EXIT_LOST : LZ_EXIT_OK;
+	return s.pages_lost || s.files_changed ? LZ_EXIT_LOST : LZ_EXIT_OK;
 }
 
 int lz_keeper_run(struct lz_fill *f)

@@ -126,14 +126,14 @@ json_t *lz_out_stats_json(const struct lazyd_stats *stats, double seconds)
 		FIELD(nr_spaces),      FIELD(pages_total),     FIELD(pages_owed),
 		FIELD(pages_demand),   FIELD(pages_neighbour), FIELD(pages_sweep),
 		FIELD(pages_zero),     FIELD(pages_gone),      FIELD(pages_lost),
-		FIELD(faults),         FIELD(waiting),         FIELD(ev_remove),
-		FIELD(ev_unmap),       FIELD(ev_remap),        FIELD(ev_fork),
-		FIELD(ev_exit),        FIELD(res_eagain),      FIELD(res_eexist),
-		FIELD(res_enoent),     FIELD(res_partial),     FIELD(bytes_read),
-		FIELD(bytes_cached),   FIELD(latency_count),   FIELD(latency_p50_ns),
-		FIELD(latency_p99_ns), FIELD(latency_max_ns),  FIELD(resumes),
-		FIELD(bytes_wire),     FIELD(remote_zero),     FIELD(remote_window),
-		FIELD(remote_state),   FIELD(reconnects),
+		FIELD(files_changed),  FIELD(faults),          FIELD(waiting),
+		FIELD(ev_remove),      FIELD(ev_unmap),        FIELD(ev_remap),
+		FIELD(ev_fork),        FIELD(ev_exit),         FIELD(res_eagain),
+		FIELD(res_eexist),     FIELD(res_enoent),      FIELD(res_partial),
+		FIELD(bytes_read),     FIELD(bytes_cached),    FIELD(latency_count),
+		FIELD(latency_p50_ns), FIELD(latency_p99_ns),  FIELD(latency_max_ns),
+		FIELD(resumes),        FIELD(bytes_wire),      FIELD(remote_zero),
+		FIELD(remote_window),  FIELD(remote_state),    FIELD(reconnects),
 	};
 #undef FIELD
 	json_t *json = json_object();

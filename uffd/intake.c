@@ -223,7 +223,7 @@ void lz_intake_begin(struct lz_loop *l, uint32_t req)
 	q->put_off = is_passing(r);
 	l->put_off = l->put_off || q->put_off;
 	if (r && !q->put_off)
-		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_READ, .req = req, .res = r });
+		lz_intake_ended(l, req, r);
 }
 
 /* What found no room in the ring before, or no memory in the kernel. */
@@ -268,11 +268,42 @@ void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result)
 			    "event=bytes-lost source=%s offset=%" PRIu64 " want=%zu got=%" PRId64
 			    " %s; pages there are failed closed",
 			    from->name, q->read.offset, q->read.len, ev.res,
-			    ev.res < 0     ? strerror((int)-ev.res)
-			    : from->remote ? "the page server has not got them"
-					   : "the file is shorter than its pagemap says");
+			    ev.res == -ESTALE    ? "the file has been written to since the start"
+			    : ev.res == -ENODATA ? "the file has got a hole there"
+			    : ev.res < 0         ? strerror((int)-ev.res)
+			    : from->remote       ? "the page server has not got them"
+						 : "the file is shorter than its pagemap says");
 	}
 	lz_loop_feed(l, ev);
+}
+
+int lz_intake_open(struct lz_loop *l, struct lz_memory *m, uint32_t source, struct lz_source **out)
+{
+	const struct lz_memory_source *from = &m->source[source];
+	struct lz_file_look as = { from->mtime_ns, from->blocks };
+
+	return from->remote ? lz_remote_source(l, m, from, out)
+			    : lz_file_open(out, from->fd, from->size, &as);
+}
+
+/* What was filled from a file that then changed may be right or not: nobody is to rely on it. */
+void lz_intake_doubt(struct lz_loop *l)
+{
+	uint64_t nr = 0;
+
+	for (uint32_t i = 0; i < l->nr_memories; i++)
+		for (size_t k = 0; k < l->memory[i].memory->nr_sources; k++) {
+			struct lz_source *s = l->memory[i].source[k];
+
+			if (!s->ops->has_changed || !s->ops->has_changed(s))
+				continue;
+			nr++;
+			lz_loop_log(
+				l, LAZYD_LOG_ERROR,
+				"event=file-changed source=%s written to while its pages were being filled in: what came of it last may be wrong",
+				l->memory[i].memory->source[k].name);
+		}
+	l->state->stats.n.files_changed = nr;
 }
 
 /* The process has ended, but another may share its memory: then it lives on. */

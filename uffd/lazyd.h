@@ -237,8 +237,10 @@ struct lazyd_stats {
 	uint64_t pages_zero;                                 /* zero pages placed on a fault */
 	uint64_t pages_gone; /* owed no longer: removed, unmapped, exited, present already */
 	uint64_t pages_lost; /* their bytes could not be had */
-	uint64_t faults;     /* fault messages read, repeats included */
-	uint64_t waiting;    /* faults not answered yet */
+	uint64_t
+		files_changed; /* files that were written to meanwhile: see bytes-lost, file-changed */
+	uint64_t faults;       /* fault messages read, repeats included */
+	uint64_t waiting;      /* faults not answered yet */
 	uint64_t ev_remove, ev_unmap, ev_remap, ev_fork, ev_exit;
 	uint64_t res_eagain, res_eexist, res_enoent, res_partial;
 	uint64_t bytes_read;    /* through the ring */

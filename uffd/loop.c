@@ -199,6 +199,7 @@ int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns)
 		leave(l, !dry);
 	if (!is_done(l))
 		return 1;
+	lz_intake_doubt(l);
 	gauge(l, now);
 	return 0;
 }
@@ -336,10 +337,7 @@ int lz_loop_add(struct lz_loop *l, struct lz_memory *m)
 	if (!to->source || !to->told)
 		r = -ENOMEM;
 	for (; !r && n < m->nr_sources; n++) {
-		if (m->source[n].remote)
-			r = lz_remote_source(l, m, &m->source[n], &to->source[n]);
-		else
-			r = lz_file_open(&to->source[n], m->source[n].fd, m->source[n].size);
+		r = lz_intake_open(l, m, (uint32_t)n, &to->source[n]);
 		if (r)
 			break;
 	}

@@ -115,6 +115,10 @@ void lz_intake_close(struct lz_loop *l, uint32_t space);
 /* Takes back all that the kernel may still write to, in the pool and in the state; it or a message that
  * came first is there then. False: some read is under way still. */
 bool lz_intake_take_back(struct lz_loop *l);
+/* Opens a source of @m. */
+int lz_intake_open(struct lz_loop *l, struct lz_memory *m, uint32_t source, struct lz_source **out);
+/* At the end: says which files have changed meanwhile. */
+void lz_intake_doubt(struct lz_loop *l);
 /* Kills the space's process: -ESRCH where it is not known which one that is. */
 int lz_intake_kill(struct lz_loop *l, uint32_t space);
 

@@ -80,8 +80,12 @@ static int open_sources(struct task *t)
 	t->source = calloc(m->nr_sources + 1, sizeof(struct lz_source *));
 	if (!t->source)
 		return -ENOMEM;
-	for (size_t i = 0; !r && i < m->nr_sources; i++)
-		r = lz_file_open(&t->source[i], m->source[i].fd, m->source[i].size);
+	for (size_t i = 0; !r && i < m->nr_sources; i++) {
+		const struct lz_memory_source *from = &m->source[i];
+		struct lz_file_look as = { from->mtime_ns, from->blocks };
+
+		r = lz_file_open(&t->source[i], from->fd, from->size, &as);
+	}
 	return r;
 }
 

@@ -121,7 +121,7 @@ static void open_sources(void)
 		}
 	ck_assert_int_eq(ftruncate(file[SHORT], 5 * PAGE / 2), 0);
 	for (int i = 0; i < 5; i++)
-		ck_assert_int_eq(lz_file_open(&source[i], file[i], 1 << 30), 0);
+		ck_assert_int_eq(lz_file_open(&source[i], file[i], 1 << 30, NULL), 0);
 	source[SLOW]->ops->close(source[SLOW]);
 	source[FAILING]->ops->close(source[FAILING]);
 	source[SLOW] = &slow_source;

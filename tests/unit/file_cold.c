@@ -62,7 +62,7 @@ static void setup(void)
 	ck_assert_int_eq(lz_ring_open(&ring, 8), 0);
 	fd = cold_file();
 	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(lz_file_open(&source, fd, BYTES), 0);
+	ck_assert_int_eq(lz_file_open(&source, fd, BYTES, NULL), 0);
 }
 
 static void teardown(void)
@@ -170,7 +170,7 @@ START_TEST(nothing_is_resident_where_mincore_lies)
 		ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
 	}
 	source->ops->close(source);
-	ck_assert_int_eq(lz_file_open(&source, fd, BYTES), 0);
+	ck_assert_int_eq(lz_file_open(&source, fd, BYTES, NULL), 0);
 	ck_assert_int_gt(read_all(0, SLICE), 0);
 	ck_assert(!resident(0, PAGE));
 	ck_assert_ptr_nonnull(source->ops->at(source, 0, SLICE));
