@@ -277,13 +277,14 @@ static int share(struct lz_fill *f, uint64_t max_pages)
 
 /* ---- the end ---- */
 
-static int write_stats(const struct lz_fill *f, const struct lazyd_stats *s, double seconds, int r)
+/* What became of the tasks is told by the exit status, whether this can be written or not. */
+static void write_stats(const struct lz_fill *f, const struct lazyd_stats *s, double seconds, int r)
 {
 	json_t *j = lz_out_stats_json(s, seconds);
 
 	if (j)
 		(void)json_object_set_new(j, "exit_status", json_integer(r));
-	return lz_service_report(&f->o.service, j);
+	lz_service_report(&f->o.service, j);
 }
 
 static int report(struct lz_fill *f, int r)
@@ -302,8 +303,8 @@ static int report(struct lz_fill *f, int r)
 		(unsigned long long)s.pages_lost);
 	if (started_ns && !f->o.service.daemon && !f->o.service.no_progress)
 		lz_out_summary(stderr, &s, seconds);
-	if (f->o.service.stats_file && write_stats(f, &s, seconds, r) && !r)
-		r = LZ_EXIT_FAILED;
+	if (f->o.service.stats_file)
+		write_stats(f, &s, seconds, r);
 	return r;
 }
 

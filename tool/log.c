@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tool/out.h"
 #include "tool/service.h"
 
 void lz_log_say(const struct lz_log *log, int level, const char *format, ...)
@@ -28,5 +29,7 @@ void lz_log_say(const struct lz_log *log, int level, const char *format, ...)
 	va_end(ap);
 	n = n + m < (int)sizeof(line) - 1 ? n + m : (int)sizeof(line) - 2;
 	line[n++] = '\n';
-	(void)!write(log->fd, line, (size_t)n);
+	/* A line that nobody takes is lost: to wait for its reader would be to let the tasks wait. */
+	if (lz_out_takes(log->fd))
+		(void)!write(log->fd, line, (size_t)n);
 }

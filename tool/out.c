@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
@@ -113,6 +114,13 @@ int lz_out_json(FILE *to, json_t *json)
 	return r;
 }
 
+bool lz_out_takes(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 1 && p.revents == POLLOUT;
+}
+
 json_t *lz_out_stats_json(const struct lazyd_stats *stats, double seconds)
 {
 #define FIELD(name)                                       \
@@ -156,6 +164,8 @@ void lz_out_summary(FILE *to, const struct lazyd_stats *s, double seconds)
 {
 	uint64_t filled = lz_out_pages(s->pages_demand + s->pages_neighbour + s->pages_sweep);
 
+	if (!lz_out_takes(fileno(to)))
+		return;
 	fprintf(to, "filled    %s in %s, %s\n", lz_out_size(filled).s,
 		lz_out_duration((uint64_t)(seconds * 1e9)).s, lz_out_rate(filled, seconds).s);
 	fprintf(to,
@@ -230,7 +240,8 @@ void lz_progress_update(struct lz_progress *p, const struct lazyd_stats *s)
 	struct lz_text left = { "?" };
 	char text[256];
 
-	if (now - p->drawn_ns < (p->is_terminal ? BAR_NS : PLAIN_NS))
+	if (now - p->drawn_ns < (p->is_terminal ? BAR_NS : PLAIN_NS) ||
+	    !lz_out_takes(fileno(p->to)))
 		return;
 	/* A worker that took over counts what its predecessor had not noted again. */
 	rate = done > p->drawn_done ? (double)(done - p->drawn_done) : 0;
@@ -254,7 +265,7 @@ void lz_progress_update(struct lz_progress *p, const struct lazyd_stats *s)
 
 void lz_progress_end(struct lz_progress *p)
 {
-	if (p->is_drawn)
+	if (p->is_drawn && lz_out_takes(fileno(p->to)))
 		(void)fputs("\r\033[K", p->to);
 	(void)fflush(p->to);
 	p->is_drawn = false;

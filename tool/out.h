@@ -27,6 +27,10 @@ struct lz_text lz_out_rate(uint64_t bytes, double seconds); /* "1.61 GB/s" */
 uint64_t lz_out_pages(uint64_t pages);                      /* in bytes */
 uint64_t lz_out_now(void);                                  /* ns, CLOCK_MONOTONIC */
 
+/* Would a line written to @fd be taken at once? Of a pipe that nobody reads, or a terminal that was
+ * stopped, no; and no daemon waits for those. */
+bool lz_out_takes(int fd);
+
 /* Prints @json with a newline behind it and drops it; 0 or -errno. */
 int lz_out_json(FILE *to, json_t *json);
 

@@ -196,7 +196,7 @@ int lz_service_enter(struct lz_service *s, int *images)
 	return open_log(s) || open_stats(s) ? -1 : 0;
 }
 
-int lz_service_report(const struct lz_service *s, json_t *json)
+void lz_service_report(const struct lz_service *s, json_t *json)
 {
 	FILE *to = NULL;
 	int r = -EBADF;
@@ -210,10 +210,12 @@ int lz_service_report(const struct lz_service *s, json_t *json)
 		r = lz_out_json(to, json);
 	else
 		json_decref(json);
-	if (r)
-		lz_log_say(&s->log, LAZYD_LOG_ERROR, "event=stats file=%s error=\"%s\"",
-			   s->stats_file, strerror(-r));
-	return r;
+	if (!r)
+		return;
+	lz_log_say(&s->log, LAZYD_LOG_ERROR, "event=stats file=%s error=\"%s\"", s->stats_file,
+		   strerror(-r));
+	if (!s->daemon)
+		lz_out_error("%s (--stats) cannot be written: %s", s->stats_file, strerror(-r));
 }
 
 /* The log is where operators look; the terminal where people do. */

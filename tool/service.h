@@ -87,8 +87,9 @@ long lz_service_number(const char *text, long max);
  * after it is relative to that directory, as with CRIU. 0, or -1 with the reason printed.
  */
 int lz_service_enter(struct lz_service *s, int *images);
-/* Writes the final figures to --stats' file, once, and drops @json. 0, or -errno with the reason logged. */
-int lz_service_report(const struct lz_service *s, json_t *json);
+/* Writes the final figures to --stats' file, once, and drops @json; or says why not. The exit status is
+ * about the tasks and nothing else. */
+void lz_service_report(const struct lz_service *s, json_t *json);
 /* Opens a file of ours for writing, made if need be; a relative name may be no symbolic link. -1 and
  * errno. */
 int lz_service_create(const char *name, int flags);
