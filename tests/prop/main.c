@@ -11,6 +11,7 @@
 
 #include "tests/prop/kernel.h"
 #include "tests/prop/sim.h"
+#include "tests/prop/stores.h"
 #include "uffd/state.h"
 
 enum { ENOUGH = 20000 }; /* schedules after which every outcome must have been seen */
@@ -55,6 +56,8 @@ static int report(uint64_t count)
 		{ "sigbus", k->sigbus },
 		{ "closed", k->closed },
 		{ "rebuilt", s->rebuilt },
+		/* between two stores, where the build announces them */
+		{ "died", stores_are_announced() ? s->died : UINT64_MAX },
 		{ "left_over", s->left_over },
 		{ "compacted", s->compacted },
 		{ "read_errors", s->read_errors },

@@ -15,6 +15,7 @@
 
 #include "tests/prop/kernel.h"
 #include "tests/prop/sources.h"
+#include "tests/prop/stores.h"
 #include "uffd/limits.h"
 #include "uffd/state.h"
 
@@ -63,6 +64,15 @@ static const struct lz_piece PIECES[] = {
 	{ 0x116000, 1 * PAGE, 3 * PAGE, 1, K_SHIFT }, /* another source */
 };
 
+/* Did the process die within the call that has just returned? The state is as that left it. */
+static bool died(void)
+{
+	bool did = stores_died();
+
+	sim_outcomes.died += did;
+	return did;
+}
+
 /* ---- memories ---- */
 
 static int find_memory(void *arg, uint64_t memory, struct lz_plan **plan, const struct lz_seg **seg,
@@ -88,11 +98,35 @@ static struct k_mm *mm_of(struct sim *s, uint32_t space)
 	return &s->k.mm[s->st->slot[space].uffd];
 }
 
+static void rebuild(struct sim *s);
+
+static bool is_attached(const struct sim *s, int uffd)
+{
+	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
+		if (lz_engine_serves(s->e, i) && s->st->slot[i].uffd == uffd)
+			return true;
+	return false;
+}
+
+/* Who dies of it has a successor that does it again, unless it was done. */
+static int attach(struct sim *s, int uffd)
+{
+	struct lz_memories all = memories(s);
+	int r = lz_state_attach(s->st, s->e, &all, (uint32_t)uffd, uffd, -1, ++s->now);
+
+	while (died()) {
+		rebuild(s);
+		r = 0;
+		if (!is_attached(s, uffd))
+			r = lz_state_attach(s->st, s->e, &all, (uint32_t)uffd, uffd, -1, ++s->now);
+	}
+	return r;
+}
+
 static void attach_root(struct sim *s)
 {
 	int m = s->nr_roots++, r;
 	struct k_mm *mm = &s->k.mm[m];
-	struct lz_memories all = memories(s);
 
 	if (mm->exists) /* a forked child took the place */
 		return;
@@ -116,7 +150,7 @@ static void attach_root(struct sim *s)
 			}
 		}
 	}
-	r = lz_state_attach(s->st, s->e, &all, (uint32_t)m, m, -1, ++s->now);
+	r = attach(s, m);
 	assert(r >= 0 || r == -ENOSPC);
 	if (r < 0)
 		memset(mm, 0, sizeof(*mm));
@@ -131,6 +165,15 @@ static void feed(struct sim *s, struct lz_event ev)
 	ev.now_ns = ++s->now;
 	r = lz_engine_feed(s->e, &ev);
 	assert(!r);
+	if (died())
+		rebuild(s);
+}
+
+static void start(struct sim *s)
+{
+	do
+		s->started = !lz_state_start(s->st, s->e, ++s->now);
+	while (died() && (rebuild(s), true));
 }
 
 /* A request that goes on, and that no decision has been taken about. */
@@ -248,10 +291,12 @@ static bool do_close(struct sim *s, uint32_t space)
 	if (lz_engine_deadline(s->e) == UINT64_MAX)
 		k_check_waiting(mm_of(s, space));
 	lz_state_closing(s->st, space);
+	if (died())
+		return true;
 	k_close(&s->k, mm_of(s, space));
 	if (gen_one_in(s->gen, 8))
 		return true;
-	return lz_state_closed(s->st, s->e, space, ++s->now) != 0;
+	return lz_state_closed(s->st, s->e, space, ++s->now) != 0 || died();
 }
 
 static int64_t do_placement(struct sim *s, const struct lz_action *a)
@@ -269,8 +314,19 @@ static int64_t do_placement(struct sim *s, const struct lz_action *a)
 	return res;
 }
 
-static void rebuild(struct sim *s);
 static bool read_messages(struct sim *s, uint32_t space);
+
+/* An action that was decided on and not carried out: its decider may have died of it. */
+static bool next(struct sim *s, struct lz_action *a)
+{
+	bool more = lz_engine_next(s->e, a);
+
+	while (died()) {
+		rebuild(s);
+		more = lz_engine_next(s->e, a);
+	}
+	return more;
+}
 
 static void run_actions(struct sim *s)
 {
@@ -279,8 +335,10 @@ static void run_actions(struct sim *s)
 	if (lz_state_is_full(s->st) || gen_one_in(s->gen, 200)) {
 		sim_outcomes.compacted++;
 		assert(!lz_state_compact(s->st, s->e));
+		if (died())
+			rebuild(s);
 	}
-	for (int n = 0; lz_engine_next(s->e, &a); n++) {
+	for (int n = 0; next(s, &a); n++) {
 		assert(n < 3000); /* next() must run dry */
 		switch (a.type) {
 		case LZ_ACT_READ:
@@ -313,8 +371,9 @@ static void run_actions(struct sim *s)
 		}
 		lz_engine_check(s->e);
 	}
-	assert(!lz_engine_next(s->e,
-			       &a)); /* no is no: nobody would ask again until something comes */
+	stores_arm(0);
+	/* no is no: nobody would ask again until something comes */
+	assert(!lz_engine_next(s->e, &a));
 }
 
 /* ---- completions ---- */
@@ -354,6 +413,8 @@ static bool take_messages(struct sim *s, uint32_t space, unsigned from)
 			return false;
 		t = lz_state_take(s->st, s->e, space, i, -1, ++s->now, &ev, &ufd);
 		assert(t == LZ_TAKEN || t == LZ_TAKEN_FORK);
+		if (died())
+			return false;
 		if (gen_one_in(s->gen, 60)) { /* fed, and dead before the note counted */
 			j->nr[j->active] = noted;
 			return false;
@@ -363,7 +424,7 @@ static bool take_messages(struct sim *s, uint32_t space, unsigned from)
 	if (gen_one_in(s->gen, 60))
 		return false;
 	lz_state_rearm(s->st, space);
-	return true;
+	return !died();
 }
 
 static bool read_messages(struct sim *s, uint32_t space)
@@ -404,9 +465,17 @@ static void rebuild(struct sim *s)
 	assert(!lz_engine_new(&s->e, &o));
 	r = lz_state_replay(s->st, s->e, &all, &half_closed);
 	assert(!r);
+	if (died()) {
+		rebuild(s);
+		return;
+	}
 	if (half_closed >= 0) {
 		r = lz_state_closed(s->st, s->e, (uint32_t)half_closed, ++s->now);
 		assert(!r);
+		if (died()) {
+			rebuild(s);
+			return;
+		}
 	}
 	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++) {
 		if (!lz_engine_serves(s->e, i))
@@ -461,6 +530,7 @@ static void setup(struct sim *s, struct gen *g, struct lz_state *st)
 	memset(st->slot, 0, sizeof(st->slot));
 	st->journal.nr[0] = st->journal.nr[1] = 0;
 	lz_state_init(st, SIM_PAGES);
+	stores_watch(st, lz_state_size(SIM_PAGES));
 	s->on_lost = gen_one_in(g, 3) ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;
 	sources_init(&s->sources, g);
 	s->wire = (enum wire)gen_below(g, 3);
@@ -498,6 +568,8 @@ static void step(struct sim *s, bool busy)
 {
 	struct k_mm *mm = &s->k.mm[gen_below(s->gen, K_MMS)];
 
+	if (busy && gen_one_in(s->gen, 20))
+		stores_arm(1 + gen_below(s->gen, 60));
 	switch (gen_below(s->gen, 10)) {
 	default:
 		if (busy && (s->started || !s->waits))
@@ -528,7 +600,7 @@ static void step(struct sim *s, bool busy)
 		else if (s->nr_roots < ROOTS && !s->started && gen_one_in(s->gen, 3))
 			attach_root(s);
 		else if (!s->started && gen_one_in(s->gen, 12))
-			s->started = !lz_state_start(s->st, s->e, ++s->now);
+			start(s);
 		else if (busy && s->started && gen_one_in(s->gen, 60))
 			s->abandoned = s->k.may_poison = true;
 		else
@@ -596,7 +668,7 @@ void sim_run(struct gen *g, struct lz_state *st)
 		}
 		step(&s, n < busy);
 		if (n == busy && !s.started) {
-			s.started = !lz_state_start(st, s.e, ++s.now);
+			start(&s);
 			run_actions(&s);
 		}
 		if (n == busy && s.wire != NO_WIRE && !s.sources.gone)
@@ -616,6 +688,7 @@ void sim_run(struct gen *g, struct lz_state *st)
 	sim_outcomes.rebuilt_now = sim_outcomes.rebuilt != rebuilt;
 	check_figures(&s);
 	assert(s.released || s.abandoned || s.wire == NO_WIRE);
+	stores_arm(0);
 	lz_engine_free(s.e);
 	lz_plan_put(s.plan);
 }

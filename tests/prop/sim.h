@@ -10,7 +10,7 @@ struct lz_state;
 enum { SIM_PAGES = 64 };
 
 struct sim_outcomes {
-	uint64_t rebuilt, left_over, compacted, read_errors, short_reads;
+	uint64_t rebuilt, died, left_over, compacted, read_errors, short_reads;
 	uint64_t remote_read, remote_urgent, remote_full, remote_down, remote_gone, released,
 		released_again, absent;
 	bool rebuilt_now;
