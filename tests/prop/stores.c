@@ -47,6 +47,11 @@ static void store(const void *at)
 	died = true;
 }
 
+/* gcc knows the names and other types for them, as soon as any sanitizer is on. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wbuiltin-declaration-mismatch"
+#endif
+
 /* What gcc and clang call, each for itself. */
 #define ANNOUNCED(name)            \
 	void name(const void *at); \

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -34,6 +35,8 @@
 enum { A = 100, B = 300, DEAD = 200, FINISHED = 0x52535446, NR_SAID = 6 };
 /* What one who dies may leave open until all is over: a pidfd or two, never a userfaultfd. */
 enum { LEFT_MAX = 2 };
+/* In each of the two; INBOX_STRIDE=1 dies after every instruction, for minutes. */
+enum { DEATHS = 60 };
 
 static struct lz_fill f;
 static struct lz_fill_task tasks[3];
@@ -139,8 +142,9 @@ static void end(void)
 	(void)munmap(s, sizeof(*s));
 }
 
-/* Runs @what in a keeper that dies after @steps instructions. False if it was over before that. */
-static bool dies(int (*what)(struct lz_fill *), unsigned long steps)
+/* Runs @what in a keeper that dies after *steps instructions. False if it was over before that: after
+ * *steps then. */
+static bool dies(int (*what)(struct lz_fill *), unsigned long *steps)
 {
 	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	int status;
@@ -154,11 +158,13 @@ static bool dies(int (*what)(struct lz_fill *), unsigned long steps)
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert(WIFSTOPPED(status));
-	while (steps--) {
+	for (unsigned long n = 0; n < *steps; n++) {
 		ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
 		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-		if (WIFEXITED(status))
+		if (WIFEXITED(status)) {
+			*steps = n;
 			return false;
+		}
 		ck_assert(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
 	}
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
@@ -193,23 +199,22 @@ static void is_complete(void)
 	ck_assert_uint_eq(f.nr_reported, 3);
 }
 
-/* A sanitizer's program takes many more instructions for the same. */
-static unsigned long stride(void)
+/* So many instructions between the deaths of a program of @length of them. */
+static unsigned long stride(unsigned long length)
 {
-	const char *given = getenv("INBOX_STRIDE"), *build = getenv("LZ_BUILD");
+	const char *given = getenv("INBOX_STRIDE");
 
-	if (given)
-		return strtoul(given, NULL, 10);
-	return build && strcmp(build, "instrumented") == 0 ? 1200 : 61;
+	return given ? strtoul(given, NULL, 10) : length / DEATHS + 1;
 }
 
 START_TEST(killed_while_it_receives)
 {
-	unsigned long steps = 0;
+	unsigned long length = 0, step = 0;
 	unsigned before = count_open(), deaths = 0;
-	bool died = true;
 
-	while (died) {
+	/* The first one lives, and tells how long that is. */
+	for (unsigned n = 0; n == 0 || (n - 1) * step <= length; n++) {
+		unsigned long steps = n ? (n - 1) * step : ULONG_MAX;
 		int pair[2], one = 1;
 
 		begin();
@@ -220,7 +225,7 @@ START_TEST(killed_while_it_receives)
 		(void)setsockopt(pair[0], SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
 		f.session->restorer_fd = pair[0];
 		say_all(pair[1]);
-		died = dies(lz_restorer_receive, steps);
+		deaths += dies(lz_restorer_receive, &steps);
 		ck_assert_int_eq(lz_restorer_receive(&f), 1);
 		is_complete();
 		end();
@@ -229,10 +234,10 @@ START_TEST(killed_while_it_receives)
 		/* What was left, away: the next one is to be counted from here. */
 		for (int fd = (int)before; fd < (int)before + 64; fd++)
 			(void)close(fd);
-		deaths += died;
-		steps += stride();
+		length = n ? length : steps;
+		step = stride(length);
 	}
-	ck_assert_uint_gt(deaths, 10);
+	ck_assert_uint_gt(deaths, DEATHS / 2);
 }
 END_TEST
 
@@ -244,18 +249,18 @@ static int accept_one(struct lz_fill *of)
 START_TEST(killed_while_it_accepts)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "lazy-pages.socket" };
-	unsigned long steps = 0;
+	unsigned long length = 0, step = 0;
 	unsigned before = count_open(), deaths = 0;
-	bool died = true;
 
-	while (died) {
+	for (unsigned n = 0; n == 0 || (n - 1) * step <= length; n++) {
+		unsigned long steps = n ? (n - 1) * step : ULONG_MAX;
 		int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 		begin();
 		ck_assert_int_eq(lz_restorer_listen(&f), 0);
 		ck_assert_int_eq(connect(sock, (struct sockaddr *)&a, sizeof(a)), 0);
 		say_all(sock);
-		died = dies(accept_one, steps);
+		deaths += dies(accept_one, &steps);
 		lz_restorer_succeed(&f);
 		if (f.session->restorer_fd < 0)
 			ck_assert_int_eq(lz_restorer_accept(&f), 0);
@@ -270,10 +275,10 @@ START_TEST(killed_while_it_accepts)
 		end();
 		(void)close(sock);
 		ck_assert_uint_eq(count_open(), before);
-		deaths += died;
-		steps += stride() / 2 + 1;
+		length = n ? length : steps;
+		step = stride(length);
 	}
-	ck_assert_uint_gt(deaths, 10);
+	ck_assert_uint_gt(deaths, DEATHS / 2);
 }
 END_TEST
 
