@@ -167,8 +167,9 @@ static int take_option(struct lz_fill_options *o, int c)
 	}
 }
 
-static int parse(struct lz_fill_options *o, bool resumes, int argc, char **argv)
+static int parse(struct lz_fill *f, int argc, char **argv)
 {
+	struct lz_fill_options *o = &f->o;
 	bool named, is_unix;
 	int c, r;
 
@@ -178,7 +179,8 @@ static int parse(struct lz_fill_options *o, bool resumes, int argc, char **argv)
 				       .source_timeout_s = 60,
 				       .busy_poll_us = 30 };
 	lz_service_init(&o->service, "fill");
-	o->service.resumes = resumes;
+	o->service.resumes = f->resume;
+	o->service.had = f->had;
 	optind = 0;
 	while ((c = getopt_long(argc, argv, LZ_SERVICE_LETTERS, OPTIONS, NULL)) != -1) {
 		r = take_option(o, c);
@@ -272,6 +274,7 @@ static int share(struct lz_fill *f, uint64_t max_pages)
 	r = lazyd_state_fd(f->state);
 	f->session->state_fd = r < 0 ? -1 : r;
 	f->session->fingerprint = lz_session_fingerprint(f);
+	f->session->peer = f->peer;
 	return LZ_EXIT_OK;
 }
 
@@ -370,7 +373,7 @@ static int serve(struct lz_fill *f)
 static int fill(struct lz_fill *f, int argc, char **argv)
 {
 	uint64_t max_pages = 0;
-	int images = -1, r = parse(&f->o, f->resume, argc, argv);
+	int images = -1, r = parse(f, argc, argv);
 
 	if (r >= 0)
 		return r;

@@ -31,7 +31,9 @@ int lz_peer_prepare(struct lz_fill *f)
 
 	if (!o->page_server)
 		return LZ_EXIT_OK;
-	if (o->ps_socket < 0 && lz_addr_parse(&f->peer, o->address, o->port))
+	if (f->resume)
+		f->peer = f->session->peer;
+	else if (o->ps_socket < 0 && lz_addr_parse(&f->peer, o->address, o->port))
 		return LZ_EXIT_FAILED;
 	/* Before there is a worker: one that takes over later needs no file. */
 	r = lz_service_tls(&o->service, o->address, &f->tls);

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +13,16 @@
 #include "tool/out.h"
 #include "tool/tool.h"
 
+enum { PIDFILE_MAX = 16 };
+
 void lz_service_init(struct lz_service *s, const char *command)
 {
 	*s = (struct lz_service){ .command = command,
 				  .images_dir = ".",
 				  .status_fd = -1,
 				  .stats_fd = -1,
+				  .pidfile_fd = -1,
+				  .had = { -1, -1, -1 },
 				  .log = { .fd = STDERR_FILENO, .level = LAZYD_LOG_WARN } };
 }
 
@@ -156,6 +159,10 @@ static int open_log(struct lz_service *s)
 {
 	const char *name = s->log_file;
 
+	if (s->had.log >= 0) {
+		s->log.fd = s->had.log;
+		return 0;
+	}
 	if (!name || strcmp(name, "-") == 0) {
 		s->log.fd = name ? STDOUT_FILENO : STDERR_FILENO;
 		return 0;
@@ -171,7 +178,8 @@ static int open_stats(struct lz_service *s)
 {
 	const char *name = s->stats_file;
 
-	if (!name)
+	s->stats_fd = s->had.stats;
+	if (!name || s->stats_fd >= 0)
 		return 0;
 	s->stats_fd = strcmp(name, "-") == 0 ? STDOUT_FILENO : lz_service_create(name, anew(s));
 	if (s->stats_fd >= 0)
@@ -193,6 +201,7 @@ int lz_service_enter(struct lz_service *s, int *images)
 		lz_out_error("work directory %s (-W): %s", work, strerror(errno));
 		return -1;
 	}
+	s->pidfile_fd = s->had.pidfile;
 	return open_log(s) || open_stats(s) ? -1 : 0;
 }
 
@@ -227,22 +236,23 @@ int lz_service_refuse(const struct lz_service *s, const char *sentence)
 	return LZ_EXIT_FAILED;
 }
 
+/*
+ * Whoever reads it meanwhile reads the one pid or the other, with newlines behind it perhaps: there is
+ * room first, then all of the new one in a single write.
+ */
 int lz_service_pidfile(const struct lz_service *s, pid_t pid)
 {
-	char next[PATH_MAX];
-	int fd, n = snprintf(next, sizeof(next), "%s.new", s->pidfile);
+	char text[PIDFILE_MAX];
+	int n = snprintf(text, sizeof(text), "%d", (int)pid);
+	off_t end = lseek(s->pidfile_fd, 0, SEEK_END);
 
-	if (n >= (int)sizeof(next)) {
-		errno = ENAMETOOLONG;
+	if (end < 0)
 		return -1;
-	}
-	/* Whoever reads it meanwhile reads the one or the other. */
-	fd = lz_service_create(next, O_TRUNC);
-	if (fd < 0)
+	memset(text + n, '\n', sizeof(text) - (size_t)n);
+	if (pwrite(s->pidfile_fd, text + n, sizeof(text) - (size_t)n, end) < 0 ||
+	    pwrite(s->pidfile_fd, text, sizeof(text), 0) < 0)
 		return -1;
-	n = dprintf(fd, "%d", (int)pid);
-	(void)close(fd);
-	return n < 0 ? -1 : rename(next, s->pidfile);
+	return ftruncate(s->pidfile_fd, n);
 }
 
 int lz_service_tls(const struct lz_service *s, const char *name, struct lazyd_tls **out)
@@ -260,25 +270,35 @@ int lz_service_tls(const struct lz_service *s, const char *name, struct lazyd_tl
 	return lz_service_refuse(s, why.text);
 }
 
-int lz_service_daemonize(const struct lz_service *s)
+static int open_pidfile(struct lz_service *s)
+{
+	if (!s->pidfile)
+		return 0;
+	s->pidfile_fd = lz_service_create(s->pidfile, O_TRUNC);
+	if (s->pidfile_fd >= 0)
+		return 0;
+	lz_out_error("pidfile %s: %s", s->pidfile, why_not_created());
+	return -1;
+}
+
+int lz_service_daemonize(struct lz_service *s)
 {
 	pid_t pid;
 	int fd;
 
 	if (!s->daemon || s->resumes)
 		return LZ_EXIT_OK;
+	if (open_pidfile(s))
+		return LZ_EXIT_FAILED;
 	(void)fflush(stdout);
 	pid = fork();
 	if (pid < 0)
 		return lz_service_refuse(s, strerror(errno));
 	if (pid) {
-		if (s->pidfile) {
-			fd = lz_service_create(s->pidfile, O_TRUNC);
-			if (fd < 0 || dprintf(fd, "%d", (int)pid) < 0) {
-				lz_out_error("pidfile %s: %s", s->pidfile, why_not_created());
-				(void)kill(pid, SIGTERM);
-				_exit(LZ_EXIT_FAILED);
-			}
+		if (s->pidfile && dprintf(s->pidfile_fd, "%d", (int)pid) < 0) {
+			lz_out_error("pidfile %s: %s", s->pidfile, strerror(errno));
+			(void)kill(pid, SIGTERM);
+			_exit(LZ_EXIT_FAILED);
 		}
 		_exit(LZ_EXIT_OK);
 	}

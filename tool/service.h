@@ -23,13 +23,20 @@ struct lz_log {
 __attribute__((format(printf, 3, 4))) void lz_log_say(const struct lz_log *log, int level,
 						      const char *format, ...);
 
+/* What a process has open that hands them over to the program it becomes; -1: none. */
+struct lz_service_files {
+	int log, stats, pidfile;
+};
+
 /* Strings are argv's. */
 struct lz_service {
 	const char *command; /* what usage errors name */
 	const char *images_dir, *work_dir, *log_file, *pidfile, *stats_file;
 	int status_fd; /* -1: none */
-	int stats_fd;  /* opened at the set-up, as what may be opened later is little; -1: none */
+	/* Opened at the set-up, as what may be opened later is little; -1: none. */
+	int stats_fd, pidfile_fd;
 	bool daemon, no_progress;
+	struct lz_service_files had;
 	bool resumes; /* goes on with what another process has begun: the log, and ready long since */
 	bool tls, tls_any_name;
 	const char *tls_stray;              /* an option that goes with --tls */
@@ -95,10 +102,10 @@ void lz_service_report(const struct lz_service *s, json_t *json);
 int lz_service_create(const char *name, int flags);
 /* What stopped the set-up, in the log and on the terminal; returns LZ_EXIT_FAILED. */
 int lz_service_refuse(const struct lz_service *s, const char *sentence);
-/* Puts @pid into the pidfile that is there, for whoever goes on; 0, or -1 and errno. */
+/* Puts @pid into the pidfile, for whoever goes on; 0, or -1 and errno. */
 int lz_service_pidfile(const struct lz_service *s, pid_t pid);
 /* With -d: in the parent writes the pidfile and ends, in the child goes on as a daemon. */
-int lz_service_daemonize(const struct lz_service *s);
+int lz_service_daemonize(struct lz_service *s);
 /*
  * With --tls: reads the files, relative to the work directory, for peers that must be @name (NULL: anybody who is
  * trusted). Without it *@out is NULL. 0, or LZ_EXIT_X with the reason printed.

@@ -81,7 +81,7 @@ enum lz_fill_phase {
 };
 
 /* To be counted up with any change of what is below, or of what it means. */
-enum { LZ_SESSION_VERSION = 1 };
+enum { LZ_SESSION_VERSION = 2 };
 
 /*
  * Shared by keeper and worker, and with those that come after them by execve(). Each field has one
@@ -93,6 +93,7 @@ struct lz_session {
 	uint32_t version, size;
 	int32_t session_fd, state_fd; /* of this, and of what the engine shares */
 	uint64_t fingerprint;         /* of the tasks in the images */
+	struct lz_addr peer;          /* --page-server: a name is looked up once */
 	/* who looks whether it could go on with it: its pid, if so */
 	int32_t understood;
 	/* keeper */
@@ -143,11 +144,12 @@ struct lz_fill {
 	/* There is a session that is to be gone on with, or of which it is to be said whether that could
 	 * be done; else it makes its own. */
 	enum { LZ_RESUME_NOT, LZ_RESUME_CHECK, LZ_RESUME_GO } resume;
-	bool stored;          /* GO: from a service manager's store */
-	char exe[PATH_MAX];   /* where it was started from; "": not known */
-	int start_dir;        /* in which directory */
-	sigset_t old_signals; /* what the worker gets back */
-	pid_t worker;         /* the keeper's; 0: there is none */
+	bool stored;                 /* GO: from a service manager's store */
+	struct lz_service_files had; /* from the program that was here before */
+	char exe[PATH_MAX];          /* where it was started from; "": not known */
+	int start_dir;               /* in which directory */
+	sigset_t old_signals;        /* what the worker gets back */
+	pid_t worker;                /* the keeper's; 0: there is none */
 };
 
 /* peer.c: the page server of --page-server; before the memories are read. 0, or LZ_EXIT_X with the

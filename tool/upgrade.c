@@ -18,7 +18,7 @@
 #include "tool/session.h"
 #include "tool/tool.h"
 
-/* "check:N" or "go:N", N the session's descriptor. */
+/* "check:N:..." or "go:N:...": descriptors of the session, the log, the statistics, the pidfile. */
 static const char NAME[] = "LAZYD_RESUME";
 
 enum { ARGV_BYTES = 1 << 17, ARGV_MAX = 512 };
@@ -27,9 +27,16 @@ enum { ARGV_BYTES = 1 << 17, ARGV_MAX = 512 };
 
 int lz_upgrade_begin(struct lz_fill *f)
 {
-	const char *value = getenv(NAME), *number = value ? strchr(value, ':') : NULL;
-	long fd = number ? lz_service_number(number + 1, INT_MAX) : lz_store_take();
+	const char *value = getenv(NAME), *numbers = value ? strchr(value, ':') : NULL;
+	struct lz_service_files had;
+	int fd = -1;
 
+	f->had = (struct lz_service_files){ -1, -1, -1 };
+	if (numbers &&
+	    sscanf(numbers, ":%d:%d:%d:%d", &fd, &had.log, &had.stats, &had.pidfile) == 4)
+		f->had = had;
+	if (!value)
+		fd = lz_store_take();
 	f->stored = !value && fd >= 0;
 	f->start_dir = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (readlink("/proc/self/exe", f->exe, sizeof(f->exe) - 1) < 0)
@@ -38,7 +45,7 @@ int lz_upgrade_begin(struct lz_fill *f)
 		return LZ_EXIT_OK;
 	f->resume = f->stored || *value == 'g' ? LZ_RESUME_GO : LZ_RESUME_CHECK;
 	(void)unsetenv(NAME);
-	if (fd < 0 || lz_session_open(&f->session, (int)fd)) {
+	if (fd < 0 || (value && f->had.log < 0) || lz_session_open(&f->session, fd)) {
 		lz_out_error("there is no session to go on with, or one of another version");
 		return LZ_EXIT_FAILED;
 	}
@@ -54,11 +61,13 @@ int lz_upgrade_begin(struct lz_fill *f)
 	return LZ_EXIT_OK;
 }
 
-/* Those that must live on: what is served and who is, and what the session names. */
-static bool is_needed(const struct lz_session *s, int fd, const char *link)
+/* Those that must live on: what is served and who is, what is written, what the session names. */
+static bool is_needed(const struct lz_fill *f, int fd, const char *link)
 {
-	const int32_t named[] = { s->session_fd, s->state_fd, s->kick_fd, s->listen_fd,
-				  s->restorer_fd };
+	const struct lz_service *v = &f->o.service;
+	const struct lz_session *s = f->session;
+	const int named[] = { s->session_fd,  s->state_fd, s->kick_fd,  s->listen_fd,
+			      s->restorer_fd, v->log.fd,   v->stats_fd, v->pidfile_fd };
 
 	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++)
 		if (fd == named[i])
@@ -70,7 +79,7 @@ static bool is_needed(const struct lz_session *s, int fd, const char *link)
 }
 
 /* @flags: FD_CLOEXEC, or 0 to have them live on. */
-static int mark(const struct lz_session *s, int flags)
+static int mark(const struct lz_fill *f, int flags)
 {
 	DIR *d = opendir("/proc/self/fd");
 	const struct dirent *e;
@@ -83,7 +92,7 @@ static int mark(const struct lz_session *s, int flags)
 		int fd = (int)strtol(e->d_name, NULL, 10);
 
 		link[n < 0 ? 0 : n] = '\0';
-		if (fd > 2 && is_needed(s, fd, link))
+		if (fd > 2 && is_needed(f, fd, link))
 			(void)fcntl(fd, F_SETFD, flags);
 	}
 	(void)closedir(d);
@@ -108,7 +117,7 @@ int lz_upgrade_adopt(struct lz_fill *f)
 	if (f->resume == LZ_RESUME_CHECK)
 		s->understood = getpid();
 	else
-		(void)mark(s, FD_CLOEXEC);
+		(void)mark(f, FD_CLOEXEC);
 	return LZ_EXIT_OK;
 }
 
@@ -138,17 +147,21 @@ static struct command *command_line(void)
 	return c;
 }
 
-static int set_environment(const struct lz_session *s, const char *what)
+static int set_environment(const struct lz_fill *f, const char *what)
 {
-	char value[32];
+	const struct lz_service *v = &f->o.service;
+	char value[64];
 
-	(void)snprintf(value, sizeof(value), "%s:%d", what, (int)s->session_fd);
+	(void)snprintf(value, sizeof(value), "%s:%d:%d:%d:%d", what, (int)f->session->session_fd,
+		       v->log.fd, v->stats_fd, v->pidfile_fd);
 	return setenv(NAME, value, 1) ? -errno : 0;
 }
 
 static int spawn(const struct lz_fill *f, struct command *c, pid_t *pid)
 {
-	const struct lz_session *s = f->session;
+	const struct lz_service *v = &f->o.service;
+	const int needed[] = { f->session->session_fd, f->session->state_fd, v->log.fd, v->stats_fd,
+			       v->pidfile_fd };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	int r = posix_spawn_file_actions_init(&actions);
@@ -161,9 +174,9 @@ static int spawn(const struct lz_fill *f, struct command *c, pid_t *pid)
 		return -r;
 	}
 	/* To itself: without the flag that would close it. */
-	r = posix_spawn_file_actions_adddup2(&actions, s->session_fd, s->session_fd);
-	if (!r)
-		r = posix_spawn_file_actions_adddup2(&actions, s->state_fd, s->state_fd);
+	for (size_t i = 0; !r && i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (needed[i] >= 0)
+			r = posix_spawn_file_actions_adddup2(&actions, needed[i], needed[i]);
 	if (!r)
 		r = posix_spawn_file_actions_addfchdir_np(&actions, f->start_dir);
 	(void)posix_spawnattr_setsigmask(&attributes, &f->old_signals);
@@ -179,7 +192,7 @@ pid_t lz_upgrade_check(struct lz_fill *f)
 {
 	struct command *c = f->exe[0] && f->session->state_fd >= 0 ? command_line() : NULL;
 	pid_t pid = -1;
-	int r = c ? set_environment(f->session, "check") : -ENOTSUP;
+	int r = c ? set_environment(f, "check") : -ENOTSUP;
 
 	f->session->understood = 0;
 	if (!r)
@@ -195,10 +208,10 @@ int lz_upgrade_exec(struct lz_fill *f)
 	int32_t signal_fd = s->signal_fd, keeper_pidfd = s->keeper_pidfd;
 	struct command *c = command_line();
 	int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int r = c && cwd >= 0 ? set_environment(s, "go") : -errno;
+	int r = c && cwd >= 0 ? set_environment(f, "go") : -errno;
 
 	if (!r)
-		r = mark(s, 0);
+		r = mark(f, 0);
 	if (!r && !fchdir(f->start_dir)) {
 		/* These end with this program; the signals stay blocked. */
 		s->signal_fd = s->keeper_pidfd = -1;
@@ -210,7 +223,7 @@ int lz_upgrade_exec(struct lz_fill *f)
 	} else if (!r) {
 		r = -errno;
 	}
-	(void)mark(s, FD_CLOEXEC);
+	(void)mark(f, FD_CLOEXEC);
 	(void)unsetenv(NAME);
 	if (cwd >= 0)
 		(void)close(cwd);
