@@ -144,11 +144,17 @@ const char *lz_addr_text(const struct lz_addr *a, int fd, char text[LZ_ADDR_TEXT
 	return text;
 }
 
+const char *lz_addr_file(const struct lz_addr *a)
+{
+	return a->sa.ss_family == AF_UNIX
+		       ? (const char *)&a->sa + offsetof(struct sockaddr_un, sun_path)
+		       : NULL;
+}
+
 void lz_addr_unlisten(const struct lz_addr *a)
 {
-	struct sockaddr_un un;
+	const char *file = lz_addr_file(a);
 
-	memcpy(&un, &a->sa, sizeof(un));
-	if (a->sa.ss_family == AF_UNIX)
-		(void)unlink(un.sun_path);
+	if (file)
+		(void)unlink(file);
 }

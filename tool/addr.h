@@ -25,6 +25,8 @@ int lz_addr_connect(const struct lz_addr *a);
 const char *lz_addr_text(const struct lz_addr *a, int fd, char text[LZ_ADDR_TEXT_MAX]);
 /* The port of a listening TCP socket; 0 for a unix one. */
 unsigned lz_addr_port(int fd);
+/* The file of a unix socket; NULL for another. */
+const char *lz_addr_file(const struct lz_addr *a);
 /* Takes away what a unix listener left in the file system. */
 void lz_addr_unlisten(const struct lz_addr *a);
 

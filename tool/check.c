@@ -135,6 +135,7 @@ int lz_tool_check(int argc, char **argv)
 	lz_probe_uffd(&found);
 	lz_probe_ring(&found);
 	lz_probe_caps(&found);
+	lz_probe_confinement(&found);
 	lz_probe_limits(&found);
 	lz_probe_processes(&found);
 	if (criu) {

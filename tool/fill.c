@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tool/confine.h"
 #include "tool/out.h"
 #include "tool/session.h"
 #include "tool/tool.h"
@@ -331,6 +332,22 @@ static void keep(const struct lz_session *s)
 	lz_store_keep(s->session_fd, "session");
 }
 
+static void confine(const struct lz_fill *f)
+{
+	unsigned roles = LZ_CONFINE_FILL;
+
+	if (f->resume)
+		roles |= LZ_CONFINE_AGAIN;
+	if (f->others_images)
+		roles |= LZ_CONFINE_OTHERS;
+	if (f->remote.size && f->o.ps_socket < 0)
+		roles |= f->peer.sa.ss_family == AF_UNIX ? LZ_CONFINE_UNIX : LZ_CONFINE_INET;
+	/* The service manager's store is told by one. */
+	if (getenv("NOTIFY_SOCKET"))
+		roles |= LZ_CONFINE_UNIX;
+	lz_confine_enter(&f->o.service.log, roles, "lazy-pages.socket");
+}
+
 /* From the socket on: listen, then daemonize, then say ready; CRIU's callers rely on that order. */
 static int begin(struct lz_fill *f)
 {
@@ -343,6 +360,7 @@ static int begin(struct lz_fill *f)
 	if (!r && !lz_session_lock(f->session))
 		r = refuse(f, strerror(errno));
 	if (!r) {
+		confine(f);
 		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=ready tasks=%u", f->nr_tasks);
 		keep(f->session);
 		lz_service_ready(&f->o.service);
@@ -374,18 +392,22 @@ static int fill(struct lz_fill *f, int argc, char **argv)
 {
 	uint64_t max_pages = 0;
 	int images = -1, r = parse(f, argc, argv);
+	struct stat st;
 
 	if (r >= 0)
 		return r;
 	if (lz_service_enter(&f->o.service, &images))
 		return LZ_EXIT_FAILED;
+	f->others_images = fstat(images, &st) || st.st_uid != geteuid();
 	r = read_images(f, images, &max_pages);
 	(void)close(images);
 	if (!r)
 		r = f->resume ? lz_upgrade_adopt(f) : share(f, max_pages);
 	if (r || f->resume == LZ_RESUME_CHECK)
 		return r;
-	if (!f->resume)
+	if (f->resume)
+		confine(f);
+	else
 		r = begin(f);
 	if (!r)
 		r = serve(f);

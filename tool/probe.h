@@ -41,6 +41,7 @@ void lz_probe_kernel(struct lz_findings *f);
 void lz_probe_uffd(struct lz_findings *f);
 void lz_probe_ring(struct lz_findings *f);
 void lz_probe_caps(struct lz_findings *f);
+void lz_probe_confinement(struct lz_findings *f);
 void lz_probe_limits(struct lz_findings *f);
 void lz_probe_processes(struct lz_findings *f);
 

@@ -128,6 +128,22 @@ static void add_buffers(struct lz_findings *f, struct io_uring *ring)
 		(void)munmap(at, len);
 }
 
+/* Without them what is asked of a ring is not seen by any filter of system calls. */
+static void add_restrictions(struct lz_findings *f)
+{
+	struct io_uring_restriction may = { .opcode = IORING_RESTRICTION_SQE_OP,
+					    .sqe_op = IORING_OP_READ };
+	struct io_uring ring;
+	int r = open_ring(&ring, IORING_SETUP_R_DISABLED);
+
+	if (!r) {
+		r = io_uring_register((unsigned)ring.ring_fd, IORING_REGISTER_RESTRICTIONS, &may,
+				      1);
+		io_uring_queue_exit(&ring);
+	}
+	add(f, "restrictions", r, LZ_PROBE_NO);
+}
+
 /* ---- does a read of a userfaultfd complete through the ring? ---- */
 
 /* The child: touches a page that its own userfaultfd, in the table it shares, is to catch. */
@@ -248,6 +264,7 @@ void lz_probe_ring(struct lz_findings *f)
 	add_operations(f, &ring);
 	add_buffers(f, &ring);
 	io_uring_queue_exit(&ring);
+	add_restrictions(f);
 	add_flags(f);
 	if (open_ring(&ring, deferred)) {
 		add_userfaultfd(f, 0);

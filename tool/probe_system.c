@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +117,24 @@ void lz_probe_caps(struct lz_findings *f)
 		    caps[i].without, "run as root, or give it to the container");
 	}
 	(void)cap_free(set);
+}
+
+void lz_probe_confinement(struct lz_findings *f)
+{
+	uint32_t action = SECCOMP_RET_ERRNO;
+	long landlock = syscall(SYS_landlock_create_ruleset, NULL, 0,
+				LANDLOCK_CREATE_RULESET_VERSION);
+
+	add(f, "confinement", "seccomp",
+	    !syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action), LZ_PROBE_LIMITED,
+	    "fill and serve go on without a filter of system calls",
+	    "needs a kernel with CONFIG_SECCOMP_FILTER; in a container, allow seccomp");
+	add(f, "confinement", "Landlock", landlock > 0, LZ_PROBE_LIMITED,
+	    "fill and serve go on without limits on names in the file system",
+	    "needs Linux 5.13 with CONFIG_SECURITY_LANDLOCK, and landlock among its lsm=");
+	if (landlock > 0)
+		(void)snprintf(f->at[f->nr - 1].value, sizeof(f->at[0].value), "version %ld",
+			       landlock);
 }
 
 static void limit_text(char *to, size_t size, rlim_t n)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tool/addr.h"
+#include "tool/confine.h"
 #include "tool/out.h"
 #include "tool/service.h"
 #include "tool/tool.h"
@@ -371,6 +372,8 @@ int lz_tool_serve(int argc, char **argv)
 		r = hand_over(&s);
 	if (!r) {
 		catch_signals(&s);
+		lz_confine_enter(&s.service.log, LZ_CONFINE_SERVE,
+				 s.listen_fd >= 0 ? lz_addr_file(&s.at) : NULL);
 		lz_service_ready(&s.service);
 		r = report(&s, serve(&s));
 	}

@@ -128,6 +128,7 @@ struct lz_session {
 struct lz_fill {
 	struct lz_fill_options o;
 	struct lazyd_images *images;
+	bool others_images; /* they are another user's */
 	struct lazyd_memory **memory;
 	int nr_memories;
 	struct lz_fill_task *task;

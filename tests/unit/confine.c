@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What fill and server can no longer do, tried in children that are confined as they are.
+ * Of instrumented builds only what they give up is asked.
+ */
+#define _GNU_SOURCE 1
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/landlock.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tool/confine.h"
+#include "uffd/lazyd.h"
+
+/* In a child, where check can say nothing any more. */
+#define MUST(condition)                                                                            \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			(void)dprintf(2, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, \
+				      errno);                                                      \
+			_exit(1);                                                                  \
+		}                                                                                  \
+	} while (0)
+#define REFUSED(call, why) MUST((call) == -1 && errno == (why))
+
+static const bool has_filter = !LZ_CONFINE_INSTRUMENTED;
+static bool has_landlock;
+static char dir[] = "/tmp/lazyd-confine.XXXXXX";
+static char inside[64], outside[] = "/tmp/lazyd-confine-outside.XXXXXX";
+static const struct lz_log quiet = { .fd = -1, .level = 0 };
+static char *const no_arguments[] = { NULL };
+
+static void in_child(void (*what)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		what();
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+
+/* Whoever has taken over a process may set up a ring of his own, which nothing restricts. */
+static int open_by_ring(const char *path, int flags)
+{
+	struct io_uring_cqe *cqe;
+	struct io_uring ring;
+	int r = io_uring_queue_init(2, &ring, 0);
+
+	if (r)
+		return r;
+	io_uring_prep_openat(io_uring_get_sqe(&ring), AT_FDCWD, path, flags, 0);
+	MUST(io_uring_submit(&ring) == 1);
+	MUST(io_uring_wait_cqe(&ring, &cqe) == 0);
+	r = cqe->res;
+	io_uring_queue_exit(&ring);
+	return r;
+}
+
+/* Every set holds no more than @kept. */
+static void check_capabilities(uint64_t kept)
+{
+	static const cap_flag_t sets[] = { CAP_EFFECTIVE, CAP_PERMITTED, CAP_INHERITABLE };
+	cap_t caps = cap_get_proc();
+	bool root = geteuid() == 0;
+
+	MUST(caps);
+	for (cap_value_t c = 0; cap_get_bound(c) >= 0; c++) {
+		bool may = kept >> c & 1;
+
+		for (size_t i = 0; i < 3; i++) {
+			cap_flag_value_t on = CAP_CLEAR;
+
+			MUST(cap_get_flag(caps, c, sets[i], &on) == 0);
+			MUST(may || on == CAP_CLEAR);
+			MUST(!may || !root || sets[i] == CAP_INHERITABLE || on == CAP_SET);
+		}
+		MUST(!root || cap_get_bound(c) == may);
+		MUST(cap_get_ambient(c) == CAP_CLEAR);
+	}
+	MUST(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+	MUST(!has_filter || prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2);
+}
+
+/* ---- keeper and worker ---- */
+
+static void check_calls_of_fill(void)
+{
+	if (!has_filter)
+		return;
+	REFUSED(ptrace(PTRACE_TRACEME, 0, NULL, NULL), EPERM);
+	REFUSED(socket(AF_PACKET, SOCK_RAW, 0), EPERM);
+	REFUSED(socket(AF_NETLINK, SOCK_RAW, 0), EPERM);
+	REFUSED(socket(AF_UNIX, SOCK_STREAM, 0), EPERM);
+	REFUSED(open("/etc/passwd", O_WRONLY), EPERM);
+	REFUSED(open("/etc/passwd", O_RDWR), EPERM);
+	REFUSED(open(inside, O_RDONLY | O_CREAT, 0600), EPERM);
+	REFUSED(open(inside, O_RDONLY | O_TRUNC), EPERM);
+	REFUSED(chmod(inside, 0777), EPERM);
+	REFUSED(rename(inside, outside), EPERM);
+	REFUSED(unshare(CLONE_NEWUSER), EPERM);
+	REFUSED(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0), EPERM);
+	REFUSED(syscall(SYS_clone3, NULL, 0), ENOSYS);
+	REFUSED(syscall(SYS_pidfd_send_signal, -1, SIGSTOP, NULL, 0), EPERM);
+	REFUSED(syscall(SYS_pidfd_send_signal, -1, SIGKILL, NULL, 0), EBADF);
+	REFUSED(syscall(SYS_pidfd_send_signal, -1, SIGCHLD, NULL, 0), EBADF);
+	REFUSED(kill(getpid(), SIGTERM), EPERM);
+	REFUSED(kill(-getpid(), SIGSTOP), EPERM);
+	REFUSED(syscall(SYS_process_vm_readv, getpid(), NULL, 0, NULL, 0, 0), EPERM);
+	REFUSED(syscall(SYS_execveat, AT_FDCWD, "/bin/true", no_arguments, no_arguments, 0), EPERM);
+}
+
+static void fill(void)
+{
+	char text[64];
+	pid_t pid;
+	int fd, status;
+
+	MUST(chdir(dir) == 0);
+	fd = open("log", O_RDWR | O_CREAT, 0600);
+	MUST(fd >= 0);
+	lz_confine_enter(&quiet, LZ_CONFINE_FILL, "socket");
+	check_capabilities(UINT64_C(1) << CAP_KILL);
+	check_calls_of_fill();
+	/* What it needs. */
+	MUST(pwrite(fd, "x", 1, 0) == 1);
+	MUST(ftruncate(fd, 0) == 0);
+	MUST(open(inside, O_RDONLY) >= 0);
+	MUST(open("/proc/self/fd", O_RDONLY | O_DIRECTORY) >= 0);
+	MUST(readlink("/proc/self/exe", text, sizeof(text)) > 0);
+	MUST(epoll_create1(0) >= 0);
+	MUST(unlink("log") == 0);
+	if (has_landlock) {
+		REFUSED(unlink(outside), EACCES);
+		MUST(open_by_ring(inside, O_WRONLY) == -EACCES);
+		MUST(open_by_ring(inside, O_RDONLY) >= 0);
+	}
+	pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	MUST(pid >= 0);
+	if (!pid)
+		for (;;)
+			(void)poll(NULL, 0, -1);
+	MUST(kill(pid, SIGKILL) == 0);
+	MUST(waitpid(pid, &status, 0) == pid);
+	MUST(execve("/bin/true", no_arguments, no_arguments) == -1); /* does not return */
+}
+
+START_TEST(keeper_and_worker)
+{
+	in_child(fill);
+}
+END_TEST
+
+static void others_images(void)
+{
+	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_OTHERS, NULL);
+	check_capabilities(UINT64_C(1) << CAP_KILL | UINT64_C(1) << CAP_FOWNER);
+	check_calls_of_fill();
+}
+
+START_TEST(of_images_that_are_somebody_elses)
+{
+	in_child(others_images);
+}
+END_TEST
+
+/* Upgrades: the kernel's bound on the pile is met, and all goes on; what it was asked for at first holds. */
+static void upgrades(void)
+{
+	struct lz_log log = { .level = LAZYD_LOG_WARN };
+	struct stat st;
+
+	MUST(chdir(dir) == 0);
+	log.fd = open("log", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	MUST(log.fd >= 0);
+	lz_confine_enter(&log, LZ_CONFINE_FILL, "socket");
+	for (int i = 0; i < 200; i++)
+		lz_confine_enter(&log, LZ_CONFINE_FILL | LZ_CONFINE_AGAIN, "socket");
+	MUST(fstat(log.fd, &st) == 0 && st.st_size == 0);
+	check_capabilities(UINT64_C(1) << CAP_KILL);
+	check_calls_of_fill();
+	if (has_filter) {
+		/* That it was met. */
+		lz_confine_enter(&log, LZ_CONFINE_FILL, "socket");
+		MUST(fstat(log.fd, &st) == 0 && st.st_size > 0);
+	}
+	MUST(unlink("log") == 0);
+}
+
+START_TEST(upgrades_without_end)
+{
+	in_child(upgrades);
+}
+END_TEST
+
+static void by_ip(void)
+{
+	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_INET, NULL);
+	MUST(socket(AF_INET, SOCK_STREAM, 0) >= 0);
+	if (has_filter)
+		REFUSED(socket(AF_UNIX, SOCK_STREAM, 0), EPERM);
+}
+
+static void by_unix_socket(void)
+{
+	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_UNIX, NULL);
+	MUST(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
+	if (has_filter)
+		REFUSED(socket(AF_INET, SOCK_STREAM, 0), EPERM);
+}
+
+START_TEST(connects_as_it_was_asked_to)
+{
+	in_child(by_ip);
+	in_child(by_unix_socket);
+}
+END_TEST
+
+/* ---- the server ---- */
+
+static void server(void)
+{
+	lz_confine_enter(&quiet, LZ_CONFINE_SERVE, inside);
+	if (has_filter) {
+		REFUSED(open(inside, O_RDONLY), EPERM);
+		REFUSED(socket(AF_INET, SOCK_STREAM, 0), EPERM);
+		REFUSED(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0), EPERM);
+		REFUSED(syscall(SYS_io_uring_setup, 1, NULL), EPERM);
+		REFUSED(execve("/bin/true", no_arguments, no_arguments), EPERM);
+	}
+	if (has_landlock)
+		REFUSED(unlink(outside), EACCES);
+	MUST(unlink(inside) == 0);
+}
+
+START_TEST(the_server)
+{
+	in_child(server);
+}
+END_TEST
+
+static void setup(void)
+{
+	int fd;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(inside, sizeof(inside), "%s/inside", dir);
+	fd = open(inside, O_WRONLY | O_CREAT, 0600);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	fd = mkstemp(outside);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+}
+
+static void teardown(void)
+{
+	(void)unlink(inside);
+	(void)rmdir(dir);
+	(void)unlink(outside);
+}
+
+int main(void)
+{
+	Suite *s = suite_create("confine");
+	TCase *t = tcase_create("confine");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	has_landlock = has_filter && syscall(SYS_landlock_create_ruleset, NULL, 0,
+					     LANDLOCK_CREATE_RULESET_VERSION) > 0;
+	if (has_filter && !has_landlock)
+		printf("case=names skip reason=no Landlock in this kernel\n");
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, keeper_and_worker);
+	tcase_add_test(t, of_images_that_are_somebody_elses);
+	tcase_add_test(t, upgrades_without_end);
+	tcase_add_test(t, connects_as_it_was_asked_to);
+	tcase_add_test(t, the_server);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* The confinement of confine.h but for the list of system calls. */
+#include "tool/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <linux/landlock.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "uffd/lazyd.h"
+
+/* Linux 6.2 and 6.10; the headers of Debian 12 are older. */
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
+#endif
+#ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
+#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
+#endif
+
+/* ---- capabilities ---- */
+
+/*
+ * Of fill: the last resort kills tasks, which may be another user's. Of images that are another user's
+ * mincore() tells CAP_FOWNER the truth, and nobody else: without it they would all be read through the
+ * ring. Nothing more that it does asks for one: what a userfaultfd does it does for whoever holds it,
+ * files are open, and memory is locked by the limit. Of serve: none.
+ */
+static const cap_value_t KEPT[] = { CAP_KILL, CAP_FOWNER };
+
+static int nr_kept(unsigned roles)
+{
+	return roles & LZ_CONFINE_SERVE ? 0 : roles & LZ_CONFINE_OTHERS ? 2 : 1;
+}
+
+/* The ring of a new worker pins its buffers, and by then CAP_IPC_LOCK is gone. */
+static void raise_memlock(void)
+{
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY }, l;
+
+	if (!setrlimit(RLIMIT_MEMLOCK, &all) || getrlimit(RLIMIT_MEMLOCK, &l))
+		return;
+	l.rlim_cur = l.rlim_max;
+	(void)setrlimit(RLIMIT_MEMLOCK, &l);
+}
+
+/* Of the first @nr of KEPT what is there; all else goes from every set. */
+static int drop_capabilities(int nr)
+{
+	cap_t had = cap_get_proc(), caps = cap_init();
+	int r = had && caps ? 0 : -ENOMEM;
+
+	/* The bounding set first, which takes CAP_SETPCAP; who has not got that has nothing to
+	 * bound: with no_new_privs no program that is started gains any. */
+	for (cap_value_t c = 0; !r && cap_get_bound(c) >= 0; c++) {
+		bool kept = false;
+
+		for (int i = 0; i < nr; i++)
+			kept = kept || KEPT[i] == c;
+		if (!kept)
+			(void)cap_drop_bound(c);
+	}
+	for (int i = 0; !r && i < nr; i++) {
+		cap_flag_value_t on = CAP_CLEAR;
+
+		if (cap_get_flag(had, KEPT[i], CAP_PERMITTED, &on) ||
+		    cap_set_flag(caps, CAP_PERMITTED, 1, &KEPT[i], on) ||
+		    cap_set_flag(caps, CAP_EFFECTIVE, 1, &KEPT[i], on))
+			r = -errno;
+	}
+	(void)cap_reset_ambient();
+	if (!r && cap_set_proc(caps))
+		r = -errno;
+	(void)cap_free(had);
+	(void)cap_free(caps);
+	return r;
+}
+
+/* "cap_kill", "none": what is effective. */
+static void name_capabilities(char *text, size_t len)
+{
+	cap_t caps = cap_get_proc();
+	cap_flag_value_t on;
+	size_t n = 0;
+
+	(void)snprintf(text, len, "none");
+	for (cap_value_t c = 0; caps && cap_get_bound(c) >= 0; c++) {
+		char *name;
+
+		if (cap_get_flag(caps, c, CAP_EFFECTIVE, &on) || on != CAP_SET)
+			continue;
+		name = cap_to_name(c);
+		n += (size_t)snprintf(text + n, n < len ? len - n : 0, "%s%s", n ? "," : "",
+				      name ? name : "?");
+		(void)cap_free(name);
+	}
+	(void)cap_free(caps);
+}
+
+/* ---- names in the file system ---- */
+
+enum {
+	READING = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE |
+		  LANDLOCK_ACCESS_FS_READ_DIR,
+};
+
+/* All that a kernel with Landlock of that version can refuse. */
+static uint64_t all_of(long version)
+{
+	uint64_t all = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
+
+	if (version >= 2)
+		all |= LANDLOCK_ACCESS_FS_REFER;
+	if (version >= 3)
+		all |= LANDLOCK_ACCESS_FS_TRUNCATE;
+	if (version >= 5)
+		all |= LANDLOCK_ACCESS_FS_IOCTL_DEV;
+	return all;
+}
+
+/*
+ * From here on what is in @refused of names cannot be done, but for @allowed beneath @directory (NULL:
+ * nowhere). What is open stays what it was. Landlock's version, or -errno.
+ */
+static int refuse_names(uint64_t refused, const char *directory, uint64_t allowed)
+{
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
+			       LANDLOCK_CREATE_RULESET_VERSION);
+	struct landlock_ruleset_attr attr = { .handled_access_fs = refused & all_of(version) };
+	struct landlock_path_beneath_attr beneath = { .allowed_access = allowed, .parent_fd = -1 };
+	int set, r;
+
+	if (version < 0)
+		return -errno;
+	set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	r = set < 0 ? -errno : 0;
+	if (!r && directory) {
+		beneath.parent_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (beneath.parent_fd < 0 ||
+		    syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0))
+			r = -errno;
+	}
+	if (!r && syscall(SYS_landlock_restrict_self, set, 0))
+		r = -errno;
+	if (beneath.parent_fd >= 0)
+		(void)close(beneath.parent_fd);
+	if (set >= 0)
+		(void)close(set);
+	return r ? r : (int)version;
+}
+
+/* Where a file can be removed: in the directory of @file, and beneath that. */
+static int refuse_writing(unsigned roles, const char *file)
+{
+	uint64_t refused = roles & LZ_CONFINE_FILL ? ~(uint64_t)READING : ~UINT64_C(0);
+	char *copy = file ? strdup(file) : NULL;
+	int r = file && !copy ? -ENOMEM
+			      : refuse_names(refused, copy ? dirname(copy) : NULL,
+					     LANDLOCK_ACCESS_FS_REMOVE_FILE);
+
+	free(copy);
+	return r;
+}
+
+/* ---- all of it ---- */
+
+static void complain(const struct lz_log *log, const char *what, int r)
+{
+	if (r < 0)
+		lz_log_say(log, LAZYD_LOG_WARN, "event=not-confined what=%s error=\"%s\"", what,
+			   strerror(-r));
+}
+
+/* 16 layers of Landlock there can be, and filters of 32768 instructions. */
+static int or_full(unsigned roles, int r)
+{
+	return roles & LZ_CONFINE_AGAIN && (r == -E2BIG || r == -ENOMEM) ? 0 : r;
+}
+
+void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *removes)
+{
+	char names[256];
+	int calls, landlock;
+
+	/* The log's gmtime_r() reads the zone's file at its first call. */
+	tzset();
+	raise_memlock();
+	complain(log, "capabilities", drop_capabilities(nr_kept(roles)));
+	complain(log, "no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0);
+	name_capabilities(names, sizeof(names));
+	if (LZ_CONFINE_INSTRUMENTED) {
+		lz_log_say(log, LAZYD_LOG_INFO,
+			   "event=confined capabilities=%s and no more: this build has a sanitizer",
+			   names);
+		return;
+	}
+	landlock = or_full(roles, refuse_writing(roles, removes));
+	complain(log, "names", landlock);
+	calls = or_full(roles, lz_confine_calls(roles));
+	complain(log, "system calls", calls);
+	lz_log_say(log, LAZYD_LOG_INFO,
+		   "event=confined capabilities=%s system_calls=%d landlock=%d", names,
+		   calls > 0 ? calls : 0, landlock > 0 ? landlock : 0);
+}
