@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Another user at the door: the sockets of fill and serve have mode 0600; one who comes in all the same is turned away by
 # who he is, as often as he likes, and the restore that it was started for still finds it. What he has planted in the
-# work folder is not followed. No CRIU: who connects is python.
+# work folder is not followed. From other hosts serve cannot be reached unless that was asked for. No CRIU: who connects is python.
 set -u
 export LC_ALL=C
 build=$(cd "${top_builddir:-.}" && pwd)
@@ -102,6 +102,22 @@ grep -q 'event=restore-never-came' fill.log || fail "strangers have kept it wait
 run "$LAZYD" serve -D "$DIR/images" -W "$DIR/work" -o serve.log --address "$DIR/work/pages.socket"
 is "the mode of serve's socket" "$(stat -c %a pages.socket)" 600
 is "another user at serve" "$(knock_as 65534 "$DIR/work/pages.socket")" EACCES
+kill "$DAEMON_PID"
+over 0
+
+# bound: where the server that said so in its first line is bound to, from the kernel: hexadecimal, one a line.
+bound() {
+	awk -v port="$(printf ':%04X' "$(sed -n 's/^listening .* port=//p' "$DIR/out")")" \
+		'$4 == "0A" && index($2, port) { print substr($2, 1, 8) }' /proc/net/tcp
+	awk '$4 == "0A"' /proc/net/tcp6 | grep -c "$(printf ':%04X ' "$(sed -n 's/^listening .* port=//p' "$DIR/out")")"
+}
+
+run "$LAZYD" serve -D "$DIR/images" -W "$DIR/work"
+is "the addresses of serve" "$(bound | paste -sd' ')" "0100007F 0"
+kill "$DAEMON_PID"
+over 0
+run "$LAZYD" page-server --lazy-pages -D "$DIR/images" -W "$DIR/work"
+is "the addresses of page-server" "$(bound | paste -sd' ')" "00000000 0"
 kill "$DAEMON_PID"
 over 0
 
