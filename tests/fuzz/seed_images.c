@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * seed_images CORPUS_DIR: writes the inputs that fuzz_image and fuzz_chain start from into its
- * directories fuzz_image and fuzz_chain, made by the writer and by the builders of the unit tests.
+ * seed_images CORPUS_DIR: writes the inputs that fuzz_image, fuzz_chain and fuzz_dir start from into
+ * its directories of these names, made by the writer and by the builders of the unit tests.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -113,6 +113,31 @@ static void seed_chain(int at, const char *name, uint32_t nr_levels)
 	imagebuf_free(&b);
 }
 
+/* The first byte of fuzz_dir's files; the pages file comes without its bytes. */
+static void seed_dir(int at, const char *name, bool has_parent)
+{
+	static const char *const file[] = { "inventory.img", "pstree.img", NULL, "mm-1000.img",
+					    "pagemap-1000.img" };
+	const uint8_t pages[] = { 5, 0xff, 0xff, 5 + 8, 0xff, 0xff };
+	struct imagebuf b = { .bytes = NULL };
+	uint8_t which;
+
+	for (which = 0; which < sizeof(file) / sizeof(file[0]); which++) {
+		if (!file[which])
+			continue;
+		imagebuf_put(&b, &which, 1);
+		add_span(&b, at, file[which]);
+	}
+	imagebuf_put(&b, pages, has_parent ? 6 : 3);
+	if (has_parent) {
+		which = 4 + 8;
+		imagebuf_put(&b, &which, 1);
+		add_span(&b, at, "snapshot-1/pagemap-1000.img");
+	}
+	put_file("fuzz_dir", name, &b);
+	imagebuf_free(&b);
+}
+
 static const struct {
 	const char *name;
 	struct imagegen g;
@@ -158,6 +183,7 @@ int main(int argc, char **argv)
 		}
 		seed_images(at, name);
 		seed_chain(at, name, g.nr_levels ? g.nr_levels : 1);
+		seed_dir(at, name, g.nr_levels > 1);
 		close(at);
 	}
 	seed_core();
