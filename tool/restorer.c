@@ -178,8 +178,10 @@ void lz_restorer_succeed(struct lz_fill *f)
 
 static struct lz_fill_task *task_of(struct lz_fill *f, int32_t pid)
 {
+	uint32_t magnitude = pid < 0 ? -(uint32_t)pid : (uint32_t)pid;
+
 	for (uint32_t i = 0; i < f->nr_tasks; i++)
-		if (f->task[i].pid == (uint32_t)(pid < 0 ? -pid : pid) && !f->task[i].reported)
+		if (f->task[i].pid == magnitude && !f->task[i].reported)
 			return &f->task[i];
 	return NULL;
 }
