@@ -24,6 +24,8 @@ struct worker {
 };
 
 enum { KICKED, KEEPER_DIED };
+/* Two seconds for a ring. */
+enum { RING_TRIES = 200, RING_MS = 10 };
 
 static void log_line(void *arg, enum lazyd_log level, const char *line)
 {
@@ -53,6 +55,35 @@ static int watch(struct worker *w, int fd, uint32_t which)
 	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &e);
 }
 
+/* Waits for at most @timeout_ms. True if the keeper is dead. */
+static bool look(struct worker *w, int timeout_ms)
+{
+	struct epoll_event e[2];
+	int n = epoll_wait(w->epoll_fd, e, 2, timeout_ms);
+	bool died = false;
+	uint64_t kicks;
+
+	for (int i = 0; i < n; i++) {
+		if (e[i].data.u32 == KICKED)
+			(void)!read(w->f->session->kick_fd, &kicks, sizeof(kicks));
+		died = died || e[i].data.u32 == KEEPER_DIED;
+	}
+	return died;
+}
+
+/*
+ * Where little memory may be locked: that of a dead worker's ring counts until the kernel has taken the
+ * ring down, which is a moment after the death.
+ */
+static int start_engine(struct worker *w, const struct lazyd_options *o)
+{
+	int r = lazyd_new(&w->l, o);
+
+	for (unsigned n = 0; r == -ENOMEM && n < RING_TRIES && !look(w, RING_MS); n++)
+		r = lazyd_new(&w->l, o);
+	return r;
+}
+
 static int open_engine(struct worker *w)
 {
 	struct lz_fill *f = w->f;
@@ -70,7 +101,7 @@ static int open_engine(struct worker *w)
 	if (w->epoll_fd < 0 || watch(w, f->session->kick_fd, KICKED) ||
 	    watch(w, f->session->keeper_pidfd, KEEPER_DIED))
 		return fail(w, "epoll", strerror(errno));
-	r = lazyd_new(&w->l, &o);
+	r = start_engine(w, &o);
 	if (r)
 		return fail(w, "the engine cannot start",
 			    r == -EPERM ? "io_uring is forbidden here (see `lazyd check`)"
@@ -88,22 +119,6 @@ static int open_engine(struct worker *w)
 	f->session->stopped_ns = 0;
 	(void)lazyd_watch(w->l, w->epoll_fd);
 	return 0;
-}
-
-/* Waits for at most @timeout_ms. True if the keeper is dead. */
-static bool look(struct worker *w, int timeout_ms)
-{
-	struct epoll_event e[2];
-	int n = epoll_wait(w->epoll_fd, e, 2, timeout_ms);
-	bool died = false;
-	uint64_t kicks;
-
-	for (int i = 0; i < n; i++) {
-		if (e[i].data.u32 == KICKED)
-			(void)!read(w->f->session->kick_fd, &kicks, sizeof(kicks));
-		died = died || e[i].data.u32 == KEEPER_DIED;
-	}
-	return died;
 }
 
 /* What the keeper has put into the session since the last look. 1: more to do, 0: nothing is owed,
