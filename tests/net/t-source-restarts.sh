@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib-net.sh"
 [ "$SOURCE:$DAEMON" = lazyd:lazyd ] || skip "CRIU's daemon gives up, and its page server is gone with its client"
 
-link_rate 400
+link_rate 200
 work fill 256 2
 leave
 arrive
@@ -14,7 +14,7 @@ before=$(received)
 restarts=0
 go
 while [ $restarts -lt 20 ]; do
-	receive 8 || fail "the fill was over after $restarts restarts"
+	receive 4 || fail "the fill was over after $restarts restarts"
 	source_kill
 	source_up
 	restarts=$((restarts + 1))
