@@ -45,6 +45,7 @@ static const char HELP[] =
 	"      --source-timeout S      its pages are lost when it is silent for so long (60; 0: never)\n"
 	"      --on-lost poison|kill   pages that cannot be had: SIGBUS (default), or SIGKILL\n"
 	"      --restore-timeout S     give up a restore not heard of for so long (600; 0: never)\n"
+	"      --stuck-timeout S       replace a worker that has not got on for so long (60; 0: never)\n"
 	"      --busy-poll US          look for faults so long before sleeping, while it pays (30)\n"
 	"      --stats FILE            the final figures as JSON; - for standard output\n"
 	"      --no-progress           no bar and no progress lines\n"
@@ -64,6 +65,7 @@ enum {
 	OPT_PS_HEADER,
 	OPT_SOURCE_TIMEOUT,
 	OPT_BUSY_POLL,
+	OPT_STUCK_TIMEOUT,
 };
 
 static const struct option OPTIONS[] = {
@@ -77,6 +79,7 @@ static const struct option OPTIONS[] = {
 	{ "ps-header", required_argument, NULL, OPT_PS_HEADER },
 	{ "source-timeout", required_argument, NULL, OPT_SOURCE_TIMEOUT },
 	{ "busy-poll", required_argument, NULL, OPT_BUSY_POLL },
+	{ "stuck-timeout", required_argument, NULL, OPT_STUCK_TIMEOUT },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -145,6 +148,9 @@ static int take_option(struct lz_fill_options *o, int c)
 	case OPT_RESTORE_TIMEOUT:
 		return take_seconds(&o->service, &o->restore_timeout_s,
 				    "--restore-timeout takes seconds, not");
+	case OPT_STUCK_TIMEOUT:
+		return take_seconds(&o->service, &o->stuck_timeout_s,
+				    "--stuck-timeout takes seconds, not");
 	case OPT_BUSY_POLL:
 		n = lz_service_number(optarg, 1000000);
 		if (n < 0)
@@ -178,7 +184,8 @@ static int parse(struct lz_fill *f, int argc, char **argv)
 				       .restore_timeout_s = 600,
 				       .ps_socket = -1,
 				       .source_timeout_s = 60,
-				       .busy_poll_us = 30 };
+				       .busy_poll_us = 30,
+				       .stuck_timeout_s = 60 };
 	lz_service_init(&o->service, "fill");
 	o->service.resumes = f->resume;
 	o->service.had = f->had;

@@ -20,6 +20,7 @@
 #include "tool/out.h"
 #include "tool/session.h"
 #include "tool/tool.h"
+#include "tool/watch.h"
 
 enum {
 	/* Workers that die without having got anything done, in a row: then it is no accident. */
@@ -32,15 +33,19 @@ enum {
 	LOOK_MS = 100,
 	/* A program that has not said by then that it could go on cannot. */
 	CHECK_S = 60,
+	/* Ten seconds in all: a worker that is at a disk takes its time to die. */
+	END_TRIES = 5000,
+	END_MS = 2,
 };
 
 /* What a successor does not need. */
 struct keeper {
 	struct lz_fill *f;
 	struct lz_progress progress;
-	bool shows;    /* progress on standard error */
-	bool ended;    /* nothing is owed, or nobody can go on */
-	pid_t checker; /* the program that might replace this one; 0: there is none */
+	struct lz_watch watch; /* of the worker */
+	bool shows;            /* progress on standard error */
+	bool ended;            /* nothing is owed, or nobody can go on */
+	pid_t checker;         /* the program that might replace this one; 0: there is none */
 	uint64_t checked_ns;
 };
 
@@ -68,10 +73,12 @@ static int start_worker(struct keeper *k)
 	if (pid < 0)
 		return -errno;
 	k->f->worker = (pid_t)pid;
-	if (pid)
-		return 0;
-	(void)sigprocmask(SIG_SETMASK, &k->f->old_signals, NULL);
-	return LZ_KEEPER_CHILD;
+	if (!pid) {
+		(void)sigprocmask(SIG_SETMASK, &k->f->old_signals, NULL);
+		return LZ_KEEPER_CHILD;
+	}
+	lz_watch_begin(&k->watch, k->f->session->turns, lz_out_now());
+	return 0;
 }
 
 /*
@@ -109,25 +116,79 @@ static void give_up(struct keeper *k, const char *why)
 	k->ended = true;
 }
 
+/* Who got stuck has got nothing done, unless it got on for longer than it was then waited for. */
+static bool has_done_nothing(const struct keeper *k)
+{
+	const struct lz_session *s = k->f->session;
+
+	return k->watch.is_stuck ? k->watch.nr_good <= k->f->o.stuck_timeout_s
+				 : s->turns == s->turns_then;
+}
+
 static void worker_died(struct keeper *k, int status)
 {
 	struct lz_session *s = k->f->session;
-	unsigned most;
+	bool was_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
 	k->f->worker = 0;
 	if (s->filled) /* it was only waiting for the end */
 		return;
-	s->nr_deaths = s->turns == s->turns_then ? s->nr_deaths + 1 : 1;
+	s->nr_deaths = has_done_nothing(k) ? s->nr_deaths + 1 : 1;
 	s->turns_then = s->turns;
 	lz_log_say(&k->f->o.service.log, LAZYD_LOG_WARN, "event=worker-died %s=%d",
 		   WIFSIGNALED(status) ? "signal" : "status",
 		   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	s->stopped_ns = lz_out_now();
 	sweep_descriptors(s);
-	most = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? KILLS_MAX : DEATHS_MAX;
-	if (s->nr_deaths >= most)
-		give_up(k, "the worker cannot live");
+	if (s->nr_deaths >= (was_killed && !k->watch.is_stuck ? KILLS_MAX : DEATHS_MAX))
+		give_up(k, k->watch.is_stuck ? "no worker gets on" : "the worker cannot live");
 	lz_session_kick(s);
+}
+
+/* It lives, but may not get on. */
+static void watch_worker(struct keeper *k)
+{
+	struct lz_fill *f = k->f;
+	uint32_t limit = f->o.stuck_timeout_s;
+
+	/* It may not have come to telling that it has ended its work. */
+	k->ended = k->ended || f->session->filled;
+	if (!f->worker || k->ended)
+		return;
+	switch (lz_watch_look(&k->watch, f->session->turns, limit, lz_out_now())) {
+	case LZ_WATCH_FINE:
+		break;
+	case LZ_WATCH_STUCK:
+		lz_log_say(
+			&f->o.service.log, LAZYD_LOG_ERROR,
+			"event=worker-stuck worker=%d looks=%u (--stuck-timeout; 0: never) killing it",
+			(int)f->worker, limit);
+		(void)kill(f->worker, SIGKILL);
+		break;
+	case LZ_WATCH_UNDYING:
+		f->worker = 0; /* the kernel has it */
+		lz_session_kill_tasks(f, "the worker does not get on and does not die");
+		k->ended = true;
+		break;
+	}
+}
+
+/* For another, or for good. False if it does not die. */
+static bool end_worker(struct lz_fill *f)
+{
+	pid_t r = 0;
+
+	if (!f->worker)
+		return true;
+	(void)kill(f->worker, SIGKILL);
+	for (unsigned n = 0; !r && n < END_TRIES; n++) {
+		r = waitpid(f->worker, NULL, WNOHANG);
+		if (!r)
+			(void)poll(NULL, 0, END_MS);
+	}
+	if (r)
+		f->worker = 0;
+	return r;
 }
 
 /* ---- another program in its place ---- */
@@ -164,11 +225,11 @@ static void upgrade(struct keeper *k, int status)
 	if (s->filled)
 		return;
 	s->stopped_ns = lz_out_now();
-	if (f->worker && !kill(f->worker, SIGKILL))
-		(void)waitpid(f->worker, NULL, 0);
-	f->worker = 0;
-	sweep_descriptors(s);
-	r = lz_upgrade_exec(f);
+	r = -EBUSY;
+	if (end_worker(f)) {
+		sweep_descriptors(s);
+		r = lz_upgrade_exec(f);
+	}
 	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
 		   "event=upgrade-failed path=%s error=\"%s\" going on as before", f->exe,
 		   strerror(-r));
@@ -291,7 +352,8 @@ static void look(struct keeper *k)
 		{ .fd = s->restorer_fd, .events = POLLIN },
 	};
 	bool showing = s->started_ns && k->shows;
-	int timeout = showing ? LOOK_MS : is_restoring(f) || k->checker ? 200 : -1;
+	int rest = f->o.stuck_timeout_s ? LZ_WATCH_MS : -1;
+	int timeout = showing ? LOOK_MS : is_restoring(f) || k->checker ? 200 : rest;
 
 	if (poll(p, 3, timeout) < 0 && errno != EINTR)
 		abandon(s, LZ_EXIT_FAILED);
@@ -304,6 +366,7 @@ static void look(struct keeper *k)
 		s->heard_ns = lz_out_now();
 	if (p[2].revents)
 		on_restorer(f);
+	watch_worker(k);
 	check_patience(f);
 	check_checker(k);
 	show(k, false);
@@ -407,6 +470,5 @@ int lz_keeper_succeed(struct lz_fill *f, const char *event)
 void lz_keeper_end(struct lz_fill *f)
 {
 	f->session->over = 1;
-	if (f->worker && !kill(f->worker, SIGKILL))
-		(void)waitpid(f->worker, NULL, 0);
+	(void)end_worker(f);
 }

@@ -42,7 +42,7 @@ static bool takes_next(const char *word)
 		"restore-timeout", "port",      "address",     "ps-socket",     "tls-cacert",
 		"tls-cacrl",       "tls-cert",  "tls-key",     "size",          "keep",
 		"source-timeout",  "ps-header", "max-clients", "idle-timeout",  "criu-path",
-		"runc-path",       "busy-poll", "pid",         "wait",
+		"runc-path",       "busy-poll", "pid",         "wait",          "stuck-timeout",
 	};
 	const char *c = word + 1;
 

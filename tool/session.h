@@ -34,6 +34,7 @@ struct lz_fill_options {
 	int ps_header;             /* 24, 32; 0: what the images say */
 	uint32_t source_timeout_s; /* 0: for ever */
 	uint32_t busy_poll_us;     /* 0: never */
+	uint32_t stuck_timeout_s;  /* 0: for ever */
 };
 
 /* A task of the images, in pstree's order. */
@@ -117,7 +118,7 @@ struct lz_session {
 	uint32_t nr_attended;       /* of said[] */
 	uint32_t started;           /* has said so to its engine */
 	uint32_t filled;            /* nothing is owed any more */
-	uint32_t turns;             /* whether it lives and gets on */
+	uint32_t turns;             /* whether it lives and gets on: watch.h */
 	uint32_t nr_connects;       /* connections to the page server it has asked for */
 	char reason[LZ_REASON_MAX]; /* why it could not go on */
 	/* keeper */

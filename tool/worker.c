@@ -16,6 +16,7 @@
 #include "tool/out.h"
 #include "tool/session.h"
 #include "tool/tool.h"
+#include "tool/watch.h"
 
 struct worker {
 	struct lz_fill *f;
@@ -26,6 +27,8 @@ struct worker {
 enum { KICKED, KEEPER_DIED };
 /* Two seconds for a ring. */
 enum { RING_TRIES = 200, RING_MS = 10 };
+/* Even without anything to do a turn has an end: watch.h. */
+static const int64_t TURN_NS = LZ_WATCH_MS * INT64_C(1000000);
 
 static void log_line(void *arg, enum lazyd_log level, const char *line)
 {
@@ -166,7 +169,7 @@ static int work(struct worker *w)
 		r = attend(w);
 		if (r <= 0)
 			return r;
-		r = lazyd_turn(w->l, -1);
+		r = lazyd_turn(w->l, TURN_NS);
 		w->f->session->turns++;
 	} while (r > 0);
 	return r < 0 ? fail(w, "turn", lazyd_error(w->l)) : 0;
