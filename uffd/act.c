@@ -83,7 +83,7 @@ static void do_placement(struct lz_loop *l, const struct lz_action *a)
 
 static void do_kill(struct lz_loop *l, uint32_t space)
 {
-	int r = lz_intake_kill(l, space);
+	int r = lz_lose_kill(l, space);
 
 	if (r) {
 		/* Closing its descriptor would turn what it waits for into zeros: keep it. */

@@ -5,7 +5,8 @@
  *   take completions -> feed; next -> do, looking for new completions before each; one enter of the
  *   ring that submits and waits.
  *
- * Nothing is decided here. loop.c has the turn, act.c the actions, intake.c what completes.
+ * Nothing is decided here. loop.c has the turn, act.c the actions, intake.c what completes,
+ * lose.c what cannot go on.
  */
 #ifndef LZ_LOOP_H
 #define LZ_LOOP_H
@@ -119,8 +120,16 @@ bool lz_intake_take_back(struct lz_loop *l);
 int lz_intake_open(struct lz_loop *l, struct lz_memory *m, uint32_t source, struct lz_source **out);
 /* At the end: says which files have changed meanwhile. */
 void lz_intake_doubt(struct lz_loop *l);
+
+/* lose.c */
+
 /* Kills the space's process: -ESRCH where it is not known which one that is. */
-int lz_intake_kill(struct lz_loop *l, uint32_t space);
+int lz_lose_kill(struct lz_loop *l, uint32_t space);
+/* A child nobody can serve, of the message at @index of @parent's: what it is owed is poisoned, or it is
+ * killed, before it can read it. Closes @ufd, and a successor will not take the message again. */
+void lz_lose_child(struct lz_loop *l, uint32_t parent, unsigned index, int ufd);
+/* A move that cannot be followed: the process is killed. */
+void lz_lose_moved(struct lz_loop *l, uint32_t space);
 
 /* remote.c: the page server as a source. All but open() do nothing where there is none. */
 

@@ -176,6 +176,11 @@ enum lz_taken lz_state_take(struct lz_state *st, struct lz_engine *e, uint32_t s
 	return taken;
 }
 
+void lz_state_lose_fork(struct lz_state *st, uint32_t space, unsigned index)
+{
+	st->slot[space].armed[index].arg.fork.ufd = UINT32_MAX;
+}
+
 int lz_state_compact(struct lz_state *st, struct lz_engine *e)
 {
 	struct lz_journal *j = &st->journal;

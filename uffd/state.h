@@ -80,6 +80,9 @@ enum lz_taken {
 enum lz_taken lz_state_take(struct lz_state *st, struct lz_engine *e, uint32_t space,
 			    unsigned index, int kin, uint64_t now_ns, struct lz_event *ev,
 			    int *ufd);
+/* Before the descriptor of a FORK that is LOST gets closed: for who takes the message again it is
+ * UNKNOWN, as the number may be another's by then. */
+void lz_state_lose_fork(struct lz_state *st, uint32_t space, unsigned index);
 /* The batch is done: armed[] may be handed to the kernel again. */
 void lz_state_rearm(struct lz_state *st, uint32_t space);
 /* Is it time to compact()? There is still room for a full batch of every space. */

@@ -332,6 +332,31 @@ START_TEST(a_fork_too_many)
 }
 END_TEST
 
+/* Dead behind the closing of its descriptor, and before the batch was done: there may be room by now. */
+START_TEST(a_fork_too_many_is_lost_once)
+{
+	struct lz_event ev;
+	int ufd;
+
+	for (int i = 0; i < LZ_SPACES_MAX; i++)
+		attach(i);
+	st->slot[3].armed[0] = forks(77);
+	st->slot[3].armed[1] = forks(78);
+	ck_assert_int_eq(lz_state_take(st, e, 3, 0, NONE, ++now_ns, &ev, &ufd), LZ_TAKEN_LOST);
+	ck_assert_int_eq(ufd, 77);
+	lz_state_lose_fork(st, 3, 0);
+	ck_assert_int_eq(lz_state_closing(st, 5), 0);
+	ck_assert_int_eq(lz_state_closed(st, e, 5, ++now_ns), 0);
+	ck_assert_int_eq(replay(), NONE);
+	ck_assert_uint_eq(st->slot[3].seen, 0);
+	ck_assert_uint_eq(lz_state_nr_messages(&st->slot[3]), 2);
+	ck_assert_int_eq(lz_state_take(st, e, 3, 0, NONE, ++now_ns, &ev, &ufd), LZ_TAKEN_UNKNOWN);
+	ck_assert(!lz_engine_serves(e, 5));
+	ck_assert_int_eq(lz_state_take(st, e, 3, 1, NONE, ++now_ns, &ev, &ufd), LZ_TAKEN_FORK);
+	ck_assert_int_eq(st->slot[5].uffd, 78);
+}
+END_TEST
+
 START_TEST(a_number_used_again)
 {
 	uint64_t last;
@@ -601,6 +626,7 @@ int main(void)
 	tcase_add_test(t, what_is_noted);
 	tcase_add_test(t, forks_and_what_they_leave);
 	tcase_add_test(t, a_fork_too_many);
+	tcase_add_test(t, a_fork_too_many_is_lost_once);
 	tcase_add_test(t, a_number_used_again);
 	tcase_add_test(t, half_closed);
 	tcase_add_loop_test(t, a_batch_half_taken, 0, 5);
