@@ -3,6 +3,7 @@
  * Fails closed, outside of what the engine decides, who cannot be served: children and moves that
  * cannot be followed, processes whose pages are lost.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -14,6 +15,9 @@
 
 #include "uffd/loop.h"
 #include "uffd/uffd.h"
+
+/* How deep below a process its kin is looked for; each level takes two descriptors meanwhile. */
+enum { DEPTH_MAX = 64 };
 
 /* Poisons what @space is owed, through @ufd; *nr: how many pages that were. */
 static int poison_owed(const struct lz_loop *l, uint32_t space, int ufd, uint64_t *nr)
@@ -59,22 +63,43 @@ static int pid_of(int pidfd)
 	return pid;
 }
 
-/* Every process below @pid, as far as /proc names them; how many those are. */
-static unsigned kill_children(int pid, int depth)
+static unsigned kill_children(int pid, int depth);
+
+/* Those of one thread's, and all that are below them. */
+static unsigned kill_list(FILE *f, int depth)
 {
 	unsigned n = 0;
-	char path[64];
 	int child;
-	FILE *f;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
-	f = fopen(path, "re");
-	while (f && depth < 64 && fscanf(f, "%d", &child) == 1) {
-		n += 1 + kill_children(child, depth + 1);
+	while (fscanf(f, "%d", &child) == 1) {
+		n += 1 + kill_children(child, depth);
 		(void)kill(child, SIGKILL);
 	}
-	if (f)
+	return n;
+}
+
+/* Every process below @pid, as far as /proc names them; how many those are. Children are their parent's
+ * thread's: there is a list for each. */
+static unsigned kill_children(int pid, int depth)
+{
+	const struct dirent *e;
+	unsigned n = 0;
+	char path[64];
+	FILE *f;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = depth < DEPTH_MAX ? opendir(path) : NULL;
+	while (d && (e = readdir(d))) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", pid, e->d_name);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		n += kill_list(f, depth + 1);
 		(void)fclose(f);
+	}
+	if (d)
+		(void)closedir(d);
 	return n;
 }
 

@@ -190,6 +190,55 @@ static void serve_zombie(struct live *l)
 	serve_orphan(l, WNOWAIT);
 }
 
+/* Its parent ends too; it must be killed for itself. */
+static void touch_alone(struct live *l)
+{
+	(void)prctl(PR_SET_PDEATHSIG, 0);
+	wait_in_child(l);
+}
+
+static void *fork_as_thread(void *arg)
+{
+	struct live *l = arg;
+
+	l->shared->counter[0] = (uint64_t)live_fork(l, touch_alone);
+	for (;;)
+		(void)pause();
+	return NULL;
+}
+
+static void fork_in_thread(struct live *l)
+{
+	pthread_t thread;
+
+	LIVE_CHECK(l, pthread_create(&thread, NULL, fork_as_thread, l) == 0);
+	for (;;)
+		(void)pause();
+}
+
+/* The child is found, before what it waits for is poisoned, whichever thread forked it. */
+static void serve_kill_kin(struct live *l)
+{
+	siginfo_t info = { .si_pid = 0 };
+	int status;
+
+	LIVE_CHECK(l, prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	/* Only what the child touches is asked for. */
+	while (!info.si_pid) {
+		LIVE_CHECK(l, lazyd_turn(l->l, 10000000) >= 0);
+		LIVE_CHECK(l,
+			   waitid(P_PID, (id_t)l->task, &info, WEXITED | WNOHANG | WNOWAIT) == 0);
+	}
+	live_start(l);
+	live_fill(l);
+	LIVE_CHECK(l, waitpid((pid_t)l->shared->counter[0], &status, 0) > 0);
+	LIVE_CHECK(l, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	live_end(l, SIGKILL);
+}
+
 /* ---- given up ---- */
 
 static void *wait_for_page(void *arg)
@@ -264,6 +313,8 @@ const struct live_case live_cases_lost[] = {
 	{ "shrinking", PAGES, LIVE_POISON, look_then_expect, serve_shrinking },
 	{ "kill", PAGES, LIVE_TRUNCATE | LIVE_KILL, touch_all, serve_kill },
 	{ "kill/child", PAGES, LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, fork_and_touch, serve_kill },
+	{ "kill/thread", PAGES, LIVE_POISON | LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, fork_in_thread,
+	  serve_kill_kin },
 	{ "kill/orphan", PAGES, LIVE_POISON | LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, leave_orphan,
 	  serve_reaped },
 	{ "kill/zombie", PAGES, LIVE_POISON | LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, leave_orphan,
