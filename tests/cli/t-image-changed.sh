@@ -15,7 +15,7 @@ halfway() {
 	work bus 64
 	dump
 	daemon
-	WORKER=$(children "$DAEMON_PID" | head -n 1)
+	pair
 	kill -STOP "$WORKER" || fail "there is no worker"
 	restore "$@"
 }

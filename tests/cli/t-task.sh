@@ -23,7 +23,7 @@ halfway() {
 	work "$@"
 	dump
 	daemon
-	WORKER=$(children "$DAEMON_PID" | head -n 1)
+	pair
 	# All but one area of these programs is there from the start: no restore waits for a worker.
 	kill -STOP "$WORKER" || fail "there is no worker"
 	restore
