@@ -43,7 +43,8 @@ fail() {
 }
 
 # once_more REASON: the checkpoint is not what the test is about, and it is CRIU's doing: a thread whose stack pointer
-# ends in twelve zero bits, one in 256 of a program's, has all pages of its process dumped as eager.
+# ends in twelve zero bits, one in 256 of a program's, has all pages of its process dumped as eager. Or the fill was over
+# before it could be disturbed. Four times, then it is a failure.
 once_more() {
 	printf 'again: test=%s criu=%s %s\n' "$NAME" "$VER" "$*"
 	exit 75

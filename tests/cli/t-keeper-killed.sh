@@ -87,7 +87,7 @@ report "at=before kills=$kills descriptors=$open"
 daemon
 pair
 restore
-kill -STOP "$WORKER" || fail "the fill was over before the worker could be stopped"
+kill -STOP "$WORKER" || once_more "the fill was over before the worker could be stopped"
 resident=$(awk '$1 == "VmRSS:" { print $2 }' "/proc/$PID/status")
 [ "$resident" -lt $((256 * 1000)) ] || fail "all was filled before the keeper could be killed"
 kill -KILL "$KEEPER"

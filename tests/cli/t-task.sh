@@ -29,7 +29,7 @@ halfway() {
 	restore
 	kill -CONT "$WORKER"
 	lazy_area
-	kill -STOP "$WORKER" || fail "the fill was over before its worker could be stopped"
+	kill -STOP "$WORKER" || once_more "the fill was over before its worker could be stopped"
 	"$LAZYD" inspect --pid "$PID" >"$DIR/whole" && fail "all was filled before the worker could be stopped"
 }
 

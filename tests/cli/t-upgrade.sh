@@ -75,12 +75,12 @@ dump
 daemon
 pair
 restore
-kill_keeper || fail "the fill was over before its keeper could be killed"
+kill_keeper || once_more "the fill was over before its keeper could be killed"
 DAEMON_PID=$KEEPER
 upgrades=0
-upgrade || fail "the fill was over before the upgrade"
+upgrade || once_more "the fill was over before the upgrade"
 within 20 have_pair_or_end
-kill_keeper || fail "the fill was over before its second keeper could be killed"
+kill_keeper || once_more "the fill was over before its second keeper could be killed"
 go
 answer_ok 120
 succession_ok 60

@@ -27,7 +27,7 @@ else
 	[ -n "$WORKER" ] || fail "the daemon has no worker process"
 fi
 # Stopped first, to see for certain that there was something left to do.
-kill -STOP "$WORKER" || fail "the fill was over before its worker could be killed"
+kill -STOP "$WORKER" || once_more "the fill was over before its worker could be killed"
 resident=$(resident_kb)
 [ "$resident" -lt $((megabytes * 1000)) ] || fail "all was filled before the worker could be killed"
 kill -KILL "$WORKER"
