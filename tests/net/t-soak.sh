@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# For SOAK_SECONDS (80), with each CRIU: four destinations at once restore over and over, in turn from `lazyd serve` and from
+# For SOAK_SECONDS (90), with each CRIU: four destinations at once restore over and over, in turn from `lazyd serve` and from
 # local images, while keepers and workers are killed, the source is killed, stopped and started, the link is cut, the
 # page cache is dropped and the disk is slow, all at random (SOAK_SEED), in a memory group that has little more than the
 # restored processes need. Every byte of every restore is compared. At the end nothing is left: no process, descriptor
 # or memory.
-export LIMIT=$((${SOAK_SECONDS:-80} + 300))
+export LIMIT=$((${SOAK_SECONDS:-90} + 300))
 # shellcheck source=tests/net/lib-net.sh
 . "$(dirname "$0")/lib-net.sh"
 [ "$SOURCE:$DAEMON" = lazyd:lazyd ] || skip "CRIU's ends do not survive this"
@@ -68,7 +68,7 @@ if [ -n "${GUEST:-}" ]; then
 	[ -z "$GROUP" ] || echo $$ >"$GROUP/cgroup.procs" || fail "cannot enter $GROUP"
 	[ -z "$SLOW" ] || echo $$ >"$SLOW/cgroup.procs" || fail "cannot enter $SLOW"
 	: >"$DIR/kills"
-	until=$((SECONDS + ${SOAK_SECONDS:-80}))
+	until=$((SECONDS + ${SOAK_SECONDS:-90}))
 	for ((round = 0; SECONDS < until; round++)); do
 		if (((round + GUEST) % 2)); then again remote; else again local; fi
 	done
@@ -178,7 +178,7 @@ if [ -n "$GROUP" ]; then
 fi
 source_over
 sum() { awk -v name="$1" -v RS='[ \n]' -F= '$1 == name { n += $2 } END { print n + 0 }' "$DIR"/guest-*.out; }
-printf 'result test=%s criu=%s seed=%s seconds=%s rounds=%s kills=%s' "$NAME" "$VER" "$seed" "${SOAK_SECONDS:-80}" \
+printf 'result test=%s criu=%s seed=%s seconds=%s rounds=%s kills=%s' "$NAME" "$VER" "$seed" "${SOAK_SECONDS:-90}" \
 	"$(sum rounds)" "$(sum kills)"
 for kind in "${!kinds[@]}"; do
 	printf ' %s=%s' "$kind" "${kinds[$kind]}"
