@@ -4,7 +4,6 @@
  * and starts another when it dies, shows how far things are. It does no work that could kill it; and
  * where it dies all the same, the worker goes on as keeper.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tool/fds.h"
 #include "tool/out.h"
 #include "tool/session.h"
 #include "tool/tool.h"
@@ -81,31 +81,25 @@ static int start_worker(struct keeper *k)
 	return 0;
 }
 
-/*
- * What the dead one had opened for itself stays open in the shared table: a worker's ring, timers, what
- * it was reading of /proc.
- */
-static void sweep_descriptors(const struct lz_session *s)
+static void close_if_its(void *arg, int fd, const char *link)
 {
 	static const char *const ITS[] = { "anon_inode:[io_uring]", "anon_inode:[eventfd]",
 					   "anon_inode:[timerfd]", "anon_inode:[eventpoll]",
 					   "/proc/" };
-	DIR *d = opendir("/proc/self/fd");
-	const struct dirent *e;
+	const struct lz_session *s = arg;
 
-	while (d && (e = readdir(d))) {
-		char link[64];
-		ssize_t n = readlinkat(dirfd(d), e->d_name, link, sizeof(link) - 1);
-		int fd = (int)strtol(e->d_name, NULL, 10);
+	for (size_t i = 0; i < sizeof(ITS) / sizeof(ITS[0]); i++)
+		if (strncmp(link, ITS[i], strlen(ITS[i])) == 0 && fd != s->kick_fd)
+			(void)close(fd);
+}
 
-		link[n < 0 ? 0 : n] = '\0';
-		for (size_t i = 0; i < sizeof(ITS) / sizeof(ITS[0]); i++)
-			if (strncmp(link, ITS[i], strlen(ITS[i])) == 0 && fd != s->kick_fd &&
-			    fd != dirfd(d) && fd > 2)
-				(void)close(fd);
-	}
-	if (d)
-		(void)closedir(d);
+/*
+ * What the dead one had opened for itself stays open in the shared table: a worker's ring, timers, what
+ * it was reading of /proc.
+ */
+static void sweep_descriptors(struct lz_session *s)
+{
+	(void)lz_fds_each(close_if_its, s);
 }
 
 static void give_up(struct keeper *k, const char *why)
@@ -151,7 +145,7 @@ static void watch_worker(struct keeper *k)
 	struct lz_fill *f = k->f;
 	uint32_t limit = f->o.stuck_timeout_s;
 
-	/* It may not have come to telling that it has ended its work. */
+	/* A SIGCHLD tells that it has ended its work, but it may not have come to sending one. */
 	k->ended = k->ended || f->session->filled;
 	if (!f->worker || k->ended)
 		return;
@@ -277,9 +271,6 @@ static void on_signals(struct keeper *k)
 		on_signal(k, si.ssi_signo);
 	if (k->f->worker && waitpid(k->f->worker, &status, WNOHANG) == k->f->worker)
 		worker_died(k, status);
-	check_checker(k);
-	/* Of a worker that has ended its work, too, a SIGCHLD tells. */
-	k->ended = k->ended || s->filled;
 	if (s->nr_terms > 1 && s->phase != LZ_FILL_ABANDON)
 		abandon(s, LZ_EXIT_LOST);
 }

@@ -11,11 +11,9 @@
  * before the magic is a failed restore even if not a byte came: whoever started the daemon for that
  * restore waits for its end, as with CRIU's.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,6 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tool/fds.h"
 #include "tool/out.h"
 #include "tool/session.h"
 
@@ -145,27 +144,27 @@ static bool is_of_name(int fd, bool *listens)
 	return true;
 }
 
+/* A connection that was accepted and not noted; or one that nobody needs. */
+static void take_or_close(void *arg, int fd, const char *link)
+{
+	struct lz_fill *f = arg;
+	struct lz_session *s = f->session;
+	bool listens;
+
+	(void)link;
+	if (fd == s->listen_fd || fd == s->restorer_fd || !is_of_name(fd, &listens))
+		return;
+	if (!listens && s->phase == LZ_FILL_RESTORING && s->restorer_fd < 0 && may_connect(f, fd))
+		s->restorer_fd = fd;
+	else
+		(void)close(fd);
+}
+
 void lz_restorer_succeed(struct lz_fill *f)
 {
 	struct lz_session *s = f->session;
-	DIR *d = opendir("/proc/self/fd");
-	const struct dirent *e;
-	bool listens;
 
-	while (d && (e = readdir(d))) {
-		int fd = (int)strtol(e->d_name, NULL, 10);
-
-		if (fd <= 2 || fd == s->listen_fd || fd == s->restorer_fd ||
-		    !is_of_name(fd, &listens))
-			continue;
-		if (!listens && s->phase == LZ_FILL_RESTORING && s->restorer_fd < 0 &&
-		    may_connect(f, fd))
-			s->restorer_fd = fd;
-		else
-			(void)close(fd);
-	}
-	if (d)
-		(void)closedir(d);
+	(void)lz_fds_each(take_or_close, f);
 	if (s->phase != LZ_FILL_RESTORING) {
 		lz_restorer_unlisten(f);
 		lz_restorer_hang_up(f);

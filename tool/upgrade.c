@@ -5,7 +5,6 @@
  * numbers. It is first started beside, to read the command line, the images, session and state, and to
  * say in the session that it could go on.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -14,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tool/fds.h"
 #include "tool/out.h"
 #include "tool/session.h"
 #include "tool/tool.h"
@@ -78,25 +78,23 @@ static bool is_needed(const struct lz_fill *f, int fd, const char *link)
 	       strcmp(link, "anon_inode:[pidfd]") == 0 || strncmp(link, "pidfd:", 6) == 0;
 }
 
+struct marking {
+	const struct lz_fill *f;
+	int flags;
+};
+
+static void mark_if_needed(void *arg, int fd, const char *link)
+{
+	const struct marking *m = arg;
+
+	if (is_needed(m->f, fd, link))
+		(void)fcntl(fd, F_SETFD, m->flags);
+}
+
 /* @flags: FD_CLOEXEC, or 0 to have them live on. */
 static int mark(const struct lz_fill *f, int flags)
 {
-	DIR *d = opendir("/proc/self/fd");
-	const struct dirent *e;
-
-	if (!d)
-		return -errno;
-	while ((e = readdir(d))) {
-		char link[64];
-		ssize_t n = readlinkat(dirfd(d), e->d_name, link, sizeof(link) - 1);
-		int fd = (int)strtol(e->d_name, NULL, 10);
-
-		link[n < 0 ? 0 : n] = '\0';
-		if (fd > 2 && is_needed(f, fd, link))
-			(void)fcntl(fd, F_SETFD, flags);
-	}
-	(void)closedir(d);
-	return 0;
+	return lz_fds_each(mark_if_needed, &(struct marking){ f, flags });
 }
 
 int lz_upgrade_adopt(struct lz_fill *f)

@@ -103,37 +103,39 @@ drop_images() {
 slow_disk() { [ -z "$SLOW" ] || echo "$disk $1" >"$SLOW/blkio.throttle.read_bps_device"; } 2>/dev/null
 
 disturb() {
+	local kind
 	case $((RANDOM % 5)) in
 	0)
 		source_kill
 		nap
 		source_up
-		kinds[restarts]=$((${kinds[restarts]:-0} + 1))
+		kind=restarts
 		;;
 	1)
 		source_stop
 		nap
 		source_go_on
-		kinds[stops]=$((${kinds[stops]:-0} + 1))
+		kind=stops
 		;;
 	2)
 		link_cut
 		nap
 		link_mend
-		kinds[cuts]=$((${kinds[cuts]:-0} + 1))
+		kind=cuts
 		;;
 	3)
 		drop_images
-		kinds[drops]=$((${kinds[drops]:-0} + 1))
+		kind=drops
 		;;
 	4)
 		slow_disk 20000000
 		drop_images
 		nap
 		slow_disk 0
-		kinds[slow]=$((${kinds[slow]:-0} + 1))
+		kind=slow
 		;;
 	esac
+	kinds[$kind]=$((${kinds[$kind]:-0} + 1))
 }
 
 GROUP=$(group memory) SLOW=$(group blkio)
