@@ -85,4 +85,7 @@ struct lz_file_look {
 };
 int lz_file_open(struct lz_source **out, int fd, uint64_t size, const struct lz_file_look *as);
 
+/* What is in place: there is nothing to read, it is always resident. Not to be copied from. */
+int lz_place_open(struct lz_source **out);
+
 #endif

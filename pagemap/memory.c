@@ -92,9 +92,9 @@ int lz_memory_add_source(struct lz_memory *m, int fd, const char *name)
 int lz_memory_add_remote(struct lz_memory *m, uint32_t pid, const char *name)
 {
 	struct lz_memory_source source = {
+		.kind = LZ_FROM_REMOTE,
 		.fd = -1,
 		.size = INT64_MAX,
-		.remote = true,
 		.pid = pid,
 	};
 	int index;
@@ -105,6 +105,13 @@ int lz_memory_add_remote(struct lz_memory *m, uint32_t pid, const char *name)
 	if (index >= 0)
 		lz_plan_set_remote(m->plan, (uint32_t)index);
 	return index;
+}
+
+int lz_memory_add_place(struct lz_memory *m, const char *name)
+{
+	struct lz_memory_source source = { .kind = LZ_FROM_PLACE, .fd = -1, .size = INT64_MAX };
+
+	return append(m, &source, name);
 }
 
 size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len,
@@ -119,7 +126,8 @@ size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len
 		uint64_t have;
 
 		run = lz_plan_run_near(m->plan, run, page);
-		assert(m->source[run->source].remote && run->page_shift == REMOTE_PAGE_SHIFT &&
+		assert(m->source[run->source].kind == LZ_FROM_REMOTE &&
+		       run->page_shift == REMOTE_PAGE_SHIFT &&
 		       run->offset == run->first << REMOTE_PAGE_SHIFT);
 		have = run->first + lz_plan_run_pages(m->plan, run) - page;
 		have = have < left ? have : left;
@@ -158,6 +166,16 @@ int lz_memory_add_seg(struct lz_memory *m, const struct lz_seg *seg)
 	return 0;
 }
 
+void lz_memory_use(struct lz_memory *m)
+{
+	__atomic_store_n(&m->is_used, true, __ATOMIC_RELAXED);
+}
+
+bool lz_memory_is_used(const struct lz_memory *m)
+{
+	return __atomic_load_n(&m->is_used, __ATOMIC_RELAXED);
+}
+
 /* The count is atomic because engines on different threads may share a memory. */
 struct lz_memory *lz_memory_get(struct lz_memory *m)
 {
@@ -170,7 +188,7 @@ void lz_memory_put(struct lz_memory *m)
 	if (!m || __atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	for (size_t i = 0; i < m->nr_sources; i++) {
-		if (!m->source[i].remote)
+		if (m->source[i].fd >= 0)
 			close(m->source[i].fd);
 		free(m->source[i].name);
 	}

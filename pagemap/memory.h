@@ -3,7 +3,8 @@
  * The memory of one task: a plan, the segments it starts with, and the open files its bytes are
  * in. Immutable once made, counted. Built by load.c from CRIU images, or piece by piece by an
  * embedder. Owns its descriptors. One of its sources may be a page server on another host: what it
- * has is known here by number only, never by descriptor.
+ * has is known here by number only, never by descriptor. What is in the memory itself has no bytes
+ * here at all.
  */
 #ifndef LZ_MEMORY_H
 #define LZ_MEMORY_H
@@ -15,14 +16,20 @@
 #include "pagemap/plan.h"
 #include "pagemap/range.h"
 
+enum lz_memory_kind {
+	LZ_FROM_FILE,
+	LZ_FROM_REMOTE, /* a page server has its bytes */
+	LZ_FROM_PLACE,  /* shared memory, where its bytes are already */
+};
+
 struct lz_memory_source {
-	int fd;        /* owned; -1 if remote */
+	enum lz_memory_kind kind;
+	int fd;        /* owned; -1: its kind has none */
 	uint64_t size; /* bytes, as seen at open; INT64_MAX for what is no file or disk */
 	int64_t mtime_ns;
 	uint64_t blocks; /* of 512 bytes; with size and time: how to know that it has changed */
 	uint64_t dev, ino;
 	char *name;   /* for messages: path below the images directory */
-	bool remote;  /* a page server has its bytes */
 	uint32_t pid; /* of the task there; remote only */
 };
 
@@ -33,6 +40,7 @@ struct lz_memory_range {
 
 struct lz_memory {
 	unsigned refs;
+	bool is_used; /* somebody looks at it, perhaps another thread: it stays as it is */
 	struct lz_plan *plan;
 	struct lz_seg *seg; /* by start, disjoint: identity equals position here */
 	size_t nr_segs;
@@ -50,6 +58,8 @@ int lz_memory_add_source(struct lz_memory *m, int fd, const char *name);
  * told of it. @name is copied.
  */
 int lz_memory_add_remote(struct lz_memory *m, uint32_t pid, const char *name);
+/* What is in place, as a source: the offset of a page in it is its identity. @name is copied. */
+int lz_memory_add_place(struct lz_memory *m, const char *name);
 /*
  * The addresses of the pages at [offset, offset + len) of the remote source, all of them in it:
  * ascending ranges, none of which begins where the last ends. Stops after @max of them; len >> 12
@@ -62,6 +72,8 @@ size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len
  * -EINVAL if it is empty, unaligned, overlaps another, or its identity is not its start.
  */
 int lz_memory_add_seg(struct lz_memory *m, const struct lz_seg *seg);
+void lz_memory_use(struct lz_memory *m);
+bool lz_memory_is_used(const struct lz_memory *m);
 struct lz_memory *lz_memory_get(struct lz_memory *m);
 void lz_memory_put(struct lz_memory *m); /* closes the sources with the last one; NULL is fine */
 

@@ -69,7 +69,7 @@ int lz_plan_new(struct lz_plan **out)
 	return 0;
 }
 
-int lz_plan_add(struct lz_plan *p, const struct lz_piece *piece)
+static int add(struct lz_plan *p, const struct lz_piece *piece, bool in_place)
 {
 	struct lz_run *last = p->nr ? &p->run[p->nr - 1] : NULL;
 	bool mixed;
@@ -101,10 +101,21 @@ int lz_plan_add(struct lz_plan *p, const struct lz_piece *piece)
 		.offset = piece->offset,
 		.first = p->nr_pages,
 		.source = piece->source,
-		.page_shift = piece->page_shift,
+		.page_shift = (uint16_t)piece->page_shift,
+		.in_place = in_place,
 	};
 	p->nr_pages += piece->len >> piece->page_shift;
 	return 0;
+}
+
+int lz_plan_add(struct lz_plan *p, const struct lz_piece *piece)
+{
+	return add(p, piece, false);
+}
+
+int lz_plan_add_in_place(struct lz_plan *p, const struct lz_piece *piece)
+{
+	return add(p, piece, true);
 }
 
 void lz_plan_seal(struct lz_plan *p)
@@ -207,6 +218,18 @@ const struct lz_run *lz_plan_run_near(const struct lz_plan *p, const struct lz_r
 	if (hint && hint + 1 < p->run + p->nr && holds(p, hint + 1, page))
 		return hint + 1;
 	return lz_plan_run(p, page);
+}
+
+bool lz_plan_has_others(const struct lz_plan *p, uint64_t identity, uint64_t len,
+			uint32_t page_shift)
+{
+	uint64_t page = lz_plan_page_from(p, identity);
+	const struct lz_run *run = page < p->nr_pages ? lz_plan_run(p, page) : NULL;
+
+	for (; run && run < p->run + p->nr && run->identity < identity + len; run++)
+		if (run->page_shift != page_shift)
+			return true;
+	return false;
 }
 
 bool lz_plan_is_mixed(const struct lz_plan *p)

@@ -26,7 +26,10 @@ struct lz_run {
 	uint64_t offset;
 	uint64_t first; /* number of its first page */
 	uint32_t source;
-	uint32_t page_shift;
+	uint16_t page_shift;
+	/* What its source has read is in the shared memory that is mapped there: to be mapped, not
+	 * copied. What is a hole there by then is zero. */
+	uint16_t in_place;
 };
 
 struct lz_plan;
@@ -39,6 +42,8 @@ int lz_plan_new(struct lz_plan **out);
  * -ENOMEM leaves the plan as it was.
  */
 int lz_plan_add(struct lz_plan *p, const struct lz_piece *piece);
+/* The same, for a source that is in place: see struct lz_run. */
+int lz_plan_add_in_place(struct lz_plan *p, const struct lz_piece *piece);
 /* No add() after this. Gives back slack; cannot fail. */
 void lz_plan_seal(struct lz_plan *p);
 
@@ -49,6 +54,9 @@ uint64_t lz_plan_nr_pages(const struct lz_plan *p);
 size_t lz_plan_nr_runs(const struct lz_plan *p);
 const struct lz_run *lz_plan_runs(const struct lz_plan *p); /* nr_runs of them, by identity */
 
+/* Does it hold pages of another size in [identity, identity + len)? */
+bool lz_plan_has_others(const struct lz_plan *p, uint64_t identity, uint64_t len,
+			uint32_t page_shift);
 /* Are its bytes in more than one source? */
 bool lz_plan_is_mixed(const struct lz_plan *p);
 /* The one source whose bytes come over a wire, UINT32_MAX if none do, as in a new plan. */

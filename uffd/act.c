@@ -11,14 +11,21 @@
 /* Reads up to this go through read_now(), longer ones from the mapping. */
 enum { NOW_BYTES = 4096 };
 
+/* Its own, or where that is too small the large one. */
+static uint8_t *buffer_of(const struct lz_loop *l, const struct lz_action *a)
+{
+	return lz_pool_buffer(a->len > LZ_SLICE_BYTES ? &l->large : &l->pool, a->req);
+}
+
 static void do_read(struct lz_loop *l, const struct lz_action *a)
 {
 	struct lz_loop_req *q = &l->req[a->req];
 	uint32_t memory = l->state->slot[a->space].memory;
 	struct lz_source *s = l->memory[memory].source[a->source];
 	struct lz_event ev = { .type = LZ_EV_READ, .space = a->space, .req = a->req };
-	uint8_t *to = (uint8_t *)lz_pool_buffer(&l->pool, a->req) + a->skip;
+	uint8_t *buffer = buffer_of(l, a), *to = buffer + a->skip;
 
+	q->buffer = buffer;
 	q->memory = memory;
 	q->source = a->source;
 	q->offset = a->offset - a->skip;
@@ -41,7 +48,7 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 					   .offset = a->offset,
 					   .to = to,
 					   .len = a->len,
-					   .buffer = (int)a->req,
+					   .buffer = a->len > LZ_SLICE_BYTES ? -1 : (int)a->req,
 					   .request = a->req,
 					   .urgent = a->urgent };
 	lz_intake_begin(l, a->req);
@@ -59,7 +66,7 @@ static int64_t copy(struct lz_loop *l, const struct lz_action *a)
 	if (q->mapped)
 		src = s->ops->at(s, q->offset + a->skip, lz_range_len(a->dst));
 	else
-		src = (const uint8_t *)lz_pool_buffer(&l->pool, a->req) + a->skip;
+		src = q->buffer + a->skip;
 	return src ? lz_uffd_copy(l->state->slot[a->space].uffd, a->dst, src) : -EFAULT;
 }
 
@@ -74,8 +81,12 @@ static void do_placement(struct lz_loop *l, const struct lz_action *a)
 
 	if (a->type == LZ_ACT_COPY)
 		ev.res = copy(l, a);
+	else if (a->type == LZ_ACT_ZERO && a->large) /* ZEROPAGE knows small ones only */
+		ev.res = lz_uffd_copy(fd, a->dst, lz_pool_buffer(&l->large, l->large.nr - 1));
 	else if (a->type == LZ_ACT_ZERO)
 		ev.res = lz_uffd_zero(fd, a->dst);
+	else if (a->type == LZ_ACT_CONTINUE)
+		ev.res = lz_uffd_continue(fd, a->dst);
 	else
 		ev.res = lz_uffd_poison(fd, a->dst);
 	lz_loop_feed(l, ev);
@@ -106,6 +117,7 @@ void lz_act(struct lz_loop *l, const struct lz_action *a)
 		break;
 	case LZ_ACT_COPY:
 	case LZ_ACT_ZERO:
+	case LZ_ACT_CONTINUE:
 	case LZ_ACT_POISON:
 		do_placement(l, a);
 		break;

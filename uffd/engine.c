@@ -110,12 +110,12 @@ static void stall(struct lz_engine *e, struct lz_space *s)
 	e->nr_stalled++;
 }
 
-static void feed_fault(struct lz_engine *e, uint32_t space, uint64_t addr, uint64_t since_ns)
+static void feed_fault(struct lz_engine *e, struct lz_fault f)
 {
-	struct lz_space *s = &e->space[space];
+	struct lz_space *s = &e->space[f.space];
 
 	if (e->nr_faults < LZ_FAULTS_MAX) {
-		e->fault[e->nr_faults++] = (struct lz_fault){ space, addr, since_ns };
+		e->fault[e->nr_faults++] = f;
 		return;
 	}
 	/* Full: it is woken once there is room, faults again, and the kernel queues it anew: overflow
@@ -191,6 +191,16 @@ static void placed_ok(struct lz_engine *e, struct lz_space *s, struct lz_req *q,
 	}
 }
 
+/* The request's next page needs nothing of it; who waits there is to fault again. */
+static void needless(struct lz_engine *e, struct lz_space *s, struct lz_req *q,
+		     const struct lz_event *ev)
+{
+	e->options.stats->n.pages_gone += lz_space_settle(s, q->first + q->done, 1);
+	q->done++;
+	q->lost = q->doubted = false;
+	lz_engine_wake(e, ev->space, lz_space_page_range(s, ev->range.start));
+}
+
 /* A placement for a request failed for a reason that is not "later". */
 static void placed_not(struct lz_engine *e, struct lz_space *s, struct lz_req *q,
 		       const struct lz_event *ev, uint64_t n)
@@ -200,15 +210,17 @@ static void placed_not(struct lz_engine *e, struct lz_space *s, struct lz_req *q
 	switch (ev->res) {
 	case -EEXIST: /* there already; and EEXIST wakes nobody */
 		st->res_eexist++;
-		st->pages_gone += lz_space_settle(s, q->first + q->done, 1);
-		q->done++;
-		q->lost = q->doubted = false;
-		lz_engine_wake(e, ev->space, lz_space_page_range(s, ev->range.start));
+		needless(e, s, q, ev);
 		return;
 	case -EFAULT: /* a mapped source that has shrunk: ask for the bytes themselves */
 		if (ev->did == LZ_ACT_COPY && !q->unmapped) {
 			q->unmapped = true;
 			q->have = q->done;
+			return;
+		}
+		/* A hole: zero, if anybody wants it. */
+		if (ev->did == LZ_ACT_CONTINUE && n == 1) {
+			needless(e, s, q, ev);
 			return;
 		}
 		break;
@@ -223,7 +235,7 @@ static void placed_not(struct lz_engine *e, struct lz_space *s, struct lz_req *q
 	} else if (ev->res == -ENOENT) {
 		q->doubted = true;
 		q->layout = s->layout;
-	} else if (ev->did == LZ_ACT_COPY) {
+	} else if (ev->did != LZ_ACT_POISON) {
 		q->lost = true;
 	} else if (!s->kill) { /* cannot even be poisoned */
 		s->kill = true;
@@ -231,14 +243,14 @@ static void placed_not(struct lz_engine *e, struct lz_space *s, struct lz_req *q
 	}
 }
 
-/* A ZERO belongs to no request: the fault it answers is all there is to it. */
-static void placed_zero(struct lz_engine *e, const struct lz_event *ev)
+/* It belongs to no request: the fault it answers is all there is to it. */
+static void placed_alone(struct lz_engine *e, const struct lz_event *ev)
 {
 	struct lazyd_stats *st = &e->options.stats->n;
 
 	if (ev->res > 0) {
-		st->pages_zero++;
-		lz_latency_note(&e->options.stats->latency, e->now_ns - e->zero_since_ns);
+		st->pages_zero += ev->did == LZ_ACT_ZERO;
+		lz_latency_note(&e->options.stats->latency, e->now_ns - e->alone_since_ns);
 	} else {
 		lz_engine_wake(e, ev->space, ev->range);
 	}
@@ -249,15 +261,16 @@ static void placed_zero(struct lz_engine *e, const struct lz_event *ev)
 static void feed_placed(struct lz_engine *e, const struct lz_event *ev)
 {
 	struct lz_space *s = &e->space[ev->space];
-	struct lz_req *q = ev->did == LZ_ACT_ZERO ? NULL : &e->req[ev->req];
+	struct lz_req *q = ev->req == LZ_REQ_NONE ? NULL : &e->req[ev->req];
 	struct lazyd_stats *st = &e->options.stats->n;
 	uint32_t shift;
 
 	if (ev->res == -EAGAIN || ev->res == -ENOMEM) {
 		st->res_eagain++;
 		stall(e, s);
-		if (ev->did == LZ_ACT_ZERO)
-			feed_fault(e, ev->space, ev->range.start, e->zero_since_ns);
+		if (!q)
+			feed_fault(e, (struct lz_fault){ ev->space, ev->did == LZ_ACT_CONTINUE,
+							 ev->range.start, e->alone_since_ns });
 		return;
 	}
 	if (ev->res == -ESRCH || ev->res == -ENOSPC) {
@@ -266,7 +279,7 @@ static void feed_placed(struct lz_engine *e, const struct lz_event *ev)
 	}
 	st->res_partial += ev->res > 0 && (uint64_t)ev->res < lz_range_len(ev->range);
 	if (!q) {
-		placed_zero(e, ev);
+		placed_alone(e, ev);
 	} else {
 		shift = q->run->page_shift;
 		if (ev->res > 0)
@@ -368,7 +381,8 @@ int lz_engine_feed(struct lz_engine *e, const struct lz_event *ev)
 		e->options.stats->n.faults++;
 		e->fault_ns = e->now_ns;
 		if (!s->gone)
-			feed_fault(e, ev->space, ev->range.start, e->now_ns);
+			feed_fault(e, (struct lz_fault){ ev->space, ev->minor, ev->range.start,
+							 e->now_ns });
 		break;
 	case LZ_EV_REMOVE:
 	case LZ_EV_UNMAP:
@@ -445,6 +459,11 @@ const struct lz_seg *lz_engine_segs(const struct lz_engine *e, uint32_t space, s
 	assert(e->space[space].state != LZ_SPACE_FREE);
 	*nr = e->space[space].map.nr;
 	return e->space[space].map.seg;
+}
+
+uint64_t lz_engine_page_bytes(const struct lz_engine *e, uint32_t space, uint64_t addr)
+{
+	return lz_range_len(lz_space_page_range(&e->space[space], addr));
 }
 
 bool lz_engine_owed_range(const struct lz_engine *e, uint32_t space, uint64_t *page,

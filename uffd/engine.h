@@ -27,10 +27,11 @@ struct lz_stats {
 };
 
 enum lz_action_type {
-	LZ_ACT_WAKE,   /* threads waiting in dst are to fault again; dst {0, UINT64_MAX}: all */
-	LZ_ACT_COPY,   /* place bytes of @req from @skip on at dst; then feed PLACED */
-	LZ_ACT_ZERO,   /* place a zero page at dst; then feed PLACED */
-	LZ_ACT_POISON, /* make an access to dst a SIGBUS; then feed PLACED */
+	LZ_ACT_WAKE,     /* threads waiting in dst are to fault again; dst {0, UINT64_MAX}: all */
+	LZ_ACT_COPY,     /* place bytes of @req from @skip on at dst; then feed PLACED */
+	LZ_ACT_ZERO,     /* place a zero page at dst; then feed PLACED */
+	LZ_ACT_CONTINUE, /* map what the shared memory at dst has; then feed PLACED */
+	LZ_ACT_POISON,   /* make an access to dst a SIGBUS; then feed PLACED */
 	LZ_ACT_READ, /* fetch len bytes at offset of source to @skip of @req's buffer; later feed READ */
 	LZ_ACT_KILL,    /* kill the space's process: its memory cannot be had; then feed EXIT */
 	LZ_ACT_CLOSE,   /* owed nothing: unregister and close; then feed CLOSED */
@@ -45,7 +46,7 @@ enum lz_event_type {
 	LZ_EV_FORK,   /* @child is a copy of @space; @words: room for its owed bits, or NULL */
 	LZ_EV_EXIT,   /* the space's process is gone */
 	LZ_EV_READ,   /* READ of @req ended: res bytes, or -errno */
-	LZ_EV_PLACED, /* COPY, ZERO or POISON of @range returned: res bytes, or -errno */
+	LZ_EV_PLACED, /* COPY, ZERO, CONTINUE or POISON of @range returned: res bytes, or -errno */
 	LZ_EV_CLOSED, /* CLOSE was carried out: the space's number is free again */
 	LZ_EV_COSTLY, /* requests cost the remote source a lot, whatever they ask for: few, large ones */
 	LZ_EV_START,   /* every space is assembled: running ahead is allowed */
@@ -55,7 +56,8 @@ enum lz_event_type {
 
 struct lz_event {
 	enum lz_event_type type;
-	enum lz_action_type did; /* PLACED: which of the three it was */
+	enum lz_action_type did; /* PLACED: which of them it was */
+	bool minor;              /* FAULT: shared memory has the page, it is not mapped */
 	uint32_t space, child, req;
 	struct lz_range range;
 	uint64_t to;
@@ -75,6 +77,7 @@ struct lz_action {
 	bool mapped_ok; /* READ: bytes may be taken where they are mapped; false after a COPY from
 			 * there has failed */
 	bool urgent;    /* READ: a thread waits for it */
+	bool large;     /* ZERO: of a page that is larger than 4 KiB */
 };
 
 struct lz_engine_options {
@@ -138,6 +141,8 @@ const struct lz_seg *lz_engine_segs(const struct lz_engine *e, uint32_t space, s
  */
 bool lz_engine_owed_range(const struct lz_engine *e, uint32_t space, uint64_t *page,
 			  struct lz_range *out);
+/* How large the page at @addr is. */
+uint64_t lz_engine_page_bytes(const struct lz_engine *e, uint32_t space, uint64_t addr);
 /* Fills in the figures that are a state and not a count: owed, waiting, spaces, the window. */
 void lz_engine_gauge(const struct lz_engine *e);
 void lz_engine_check(const struct lz_engine *e);

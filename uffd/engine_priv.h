@@ -43,6 +43,7 @@ struct lz_req_set {
 
 struct lz_fault {
 	uint32_t space;
+	bool minor;
 	uint64_t addr;
 	uint64_t since_ns;
 };
@@ -73,7 +74,8 @@ struct lz_engine {
 	struct lz_window window;    /* of the remote source */
 	struct lz_fault fault[LZ_FAULTS_MAX];
 	unsigned nr_faults;
-	uint64_t zero_since_ns; /* of the ZERO that is being carried out */
+	uint64_t
+		alone_since_ns; /* of the ZERO or CONTINUE for no request that is being carried out */
 	struct lz_wake wake[LZ_WAKES_MAX];
 	unsigned nr_wakes, nr_wake_all, nr_crowded;
 	struct lz_hint hint[LZ_HINTS_MAX];

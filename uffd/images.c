@@ -88,7 +88,7 @@ static uint64_t behind_the_end(const struct lz_memory *m)
 		uint64_t size = source->size;
 		uint64_t len = lz_plan_run_pages(m->plan, &run[i]) << run[i].page_shift;
 
-		if (!source->remote && run[i].offset + len > size)
+		if (source->kind == LZ_FROM_FILE && run[i].offset + len > size)
 			lost += run[i].offset >= size ? len : run[i].offset + len - size;
 	}
 	return lost;

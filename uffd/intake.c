@@ -206,7 +206,7 @@ void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result)
 	l->put_off = l->put_off || q->put_off;
 	if (q->put_off)
 		return;
-	if (ev.res > 0 && !from->remote)
+	if (ev.res > 0 && from->kind != LZ_FROM_REMOTE)
 		l->state->stats.n.bytes_read += (uint64_t)ev.res;
 	if ((ev.res < 0 || (size_t)ev.res < q->read.len) && ev.res != -ECANCELED &&
 	    !m->told[q->source]) {
@@ -218,8 +218,9 @@ void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result)
 			    ev.res == -ESTALE    ? "the file has been written to since the start"
 			    : ev.res == -ENODATA ? "the file has got a hole there"
 			    : ev.res < 0         ? strerror((int)-ev.res)
-			    : from->remote       ? "the page server has not got them"
-						 : "the file is shorter than its pagemap says");
+			    : from->kind == LZ_FROM_REMOTE
+				    ? "the page server has not got them"
+				    : "the file is shorter than its pagemap says");
 	}
 	lz_loop_feed(l, ev);
 }
@@ -229,8 +230,15 @@ int lz_intake_open(struct lz_loop *l, struct lz_memory *m, uint32_t source, stru
 	const struct lz_memory_source *from = &m->source[source];
 	struct lz_file_look as = { from->mtime_ns, from->blocks };
 
-	return from->remote ? lz_remote_source(l, m, from, out)
-			    : lz_file_open(out, from->fd, from->size, &as);
+	switch (from->kind) {
+	case LZ_FROM_FILE:
+		return lz_file_open(out, from->fd, from->size, &as);
+	case LZ_FROM_REMOTE:
+		return lz_remote_source(l, m, from, out);
+	case LZ_FROM_PLACE:
+		return lz_place_open(out);
+	}
+	return -EINVAL;
 }
 
 /* What was filled from a file that then changed may be right or not: nobody is to rely on it. */
@@ -352,7 +360,8 @@ bool lz_intake_take_back(struct lz_loop *l)
 		const struct lz_loop_req *q = &l->req[tag.id];
 
 		/* A page server's bytes come by no read of the ring. */
-		if (q->in_flight && !l->memory[q->memory].memory->source[q->source].remote) {
+		if (q->in_flight &&
+		    l->memory[q->memory].memory->source[q->source].kind != LZ_FROM_REMOTE) {
 			nr++;
 			(void)lz_ring_cancel(&l->ring, tag);
 		}

@@ -81,7 +81,10 @@ void lazyd_free(struct lazyd *l)
 
 int lazyd_add(struct lazyd *l, struct lazyd_memory *m)
 {
-	int r = lz_loop_add(&l->loop, &m->memory);
+	int r;
+
+	lz_memory_use(&m->memory);
+	r = lz_loop_add(&l->loop, &m->memory);
 
 	return r < 0 ? failed(l, r, "a memory's page sources cannot be opened: %s", strerror(-r))
 		     : r;
@@ -177,7 +180,20 @@ int lazyd_memory_new(struct lazyd_memory **out)
 
 int lazyd_memory_add_file(struct lazyd_memory *m, int fd, const char *name)
 {
-	return lz_memory_add_source(&m->memory, fd, name);
+	return lz_memory_is_used(&m->memory) ? -EBUSY : lz_memory_add_source(&m->memory, fd, name);
+}
+
+int lazyd_memory_add_in_place(struct lazyd_memory *m)
+{
+	return lz_memory_is_used(&m->memory) ? -EBUSY
+					     : lz_memory_add_place(&m->memory, "the memory itself");
+}
+
+int lazyd_memory_add_remote(struct lazyd_memory *m, uint32_t pid)
+{
+	return lz_memory_is_used(&m->memory)
+		       ? -EBUSY
+		       : lz_memory_add_remote(&m->memory, pid, "the page server");
 }
 
 int lazyd_memory_add_area(struct lazyd_memory *m, uint64_t start, uint64_t len, uint64_t page_size)
@@ -185,9 +201,13 @@ int lazyd_memory_add_area(struct lazyd_memory *m, uint64_t start, uint64_t len, 
 	struct lz_seg seg = { .start = start, .end = start + len, .identity = start };
 
 	if (!page_size || page_size & (page_size - 1) || !len || start + len < start ||
-	    (start | len) & (page_size - 1) || page_size > LZ_SLICE_BYTES)
+	    (start | len) & (page_size - 1) || page_size > LZ_PAGE_BYTES_MAX)
 		return -EINVAL;
+	if (lz_memory_is_used(&m->memory))
+		return -EBUSY;
 	seg.page_shift = (uint32_t)__builtin_ctzll(page_size);
+	if (lz_plan_has_others(m->memory.plan, start, len, seg.page_shift))
+		return -EINVAL;
 	return lz_memory_add_seg(&m->memory, &seg);
 }
 
@@ -195,13 +215,36 @@ int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len,
 			   uint64_t offset)
 {
 	struct lz_piece p = { .identity = start, .len = len, .offset = offset, .page_shift = 12 };
+	struct lz_range whole = { start, start + len };
+	bool found = false;
 
 	if (source < 0 || (size_t)source >= m->memory.nr_sources)
 		return -EINVAL;
+	if (lz_memory_is_used(&m->memory))
+		return -EBUSY;
 	p.source = (uint32_t)source;
-	for (size_t i = 0; i < m->memory.nr_segs; i++)
-		if (start >= m->memory.seg[i].start && start < m->memory.seg[i].end)
-			p.page_shift = m->memory.seg[i].page_shift;
+	for (size_t i = 0; i < m->memory.nr_segs; i++) {
+		const struct lz_seg *seg = &m->memory.seg[i];
+
+		if (!lz_range_overlaps(whole, (struct lz_range){ seg->start, seg->end }))
+			continue;
+		if (found && seg->page_shift != p.page_shift)
+			return -EINVAL;
+		p.page_shift = seg->page_shift;
+		found = true;
+	}
+	switch (m->memory.source[source].kind) {
+	case LZ_FROM_FILE:
+		break;
+	case LZ_FROM_REMOTE:
+		if (p.page_shift != 12)
+			return -EINVAL;
+		p.offset = lz_plan_nr_pages(m->memory.plan) << 12;
+		break;
+	case LZ_FROM_PLACE:
+		p.offset = start;
+		return lz_plan_add_in_place(m->memory.plan, &p);
+	}
 	return lz_plan_add(m->memory.plan, &p);
 }
 

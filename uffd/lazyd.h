@@ -84,12 +84,25 @@ int lazyd_images_report(struct lazyd_images *images, uint32_t pid, struct lazyd_
 int lazyd_memory_new(struct lazyd_memory **out);
 /* Takes @fd, a regular file. Returns the source's number. */
 int lazyd_memory_add_file(struct lazyd_memory *m, int fd, const char *name);
-/* [start, start + len) is to be served; what no piece covers in it reads as zero. */
+/*
+ * What is in the memory itself, which is shared and registered MINOR, or MINOR and MISSING: such pages
+ * are mapped (UFFDIO_CONTINUE) and not copied. Holes in it are zero. Returns the source's number.
+ */
+int lazyd_memory_add_in_place(struct lazyd_memory *m);
+/* What a page server (struct lazyd_remote) has of its task @pid; one of a memory, pages of 4 KiB only. */
+int lazyd_memory_add_remote(struct lazyd_memory *m, uint32_t pid);
+/*
+ * [start, start + len) is to be served; what no piece covers in it reads as zero. @page_size: what the
+ * kernel counts in there, 2 MiB for hugetlb; at most 2 MiB. Before the pieces in it.
+ */
 int lazyd_memory_add_area(struct lazyd_memory *m, uint64_t start, uint64_t len, uint64_t page_size);
-/* Its bytes at [start, start + len) are at @offset of @source, all whole pages. Ascending. */
+/*
+ * Its bytes at [start, start + len) are at @offset of @source, all whole pages of the areas there.
+ * Ascending. @offset is of files only: elsewhere pages are known by their address.
+ */
 int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len, int source,
 			   uint64_t offset);
-/* Drops the caller's reference; engines keep their own. No add after the first lazyd_add(). */
+/* Drops the caller's reference; engines keep their own. Nothing is added after lazyd_add(): -EBUSY. */
 void lazyd_memory_put(struct lazyd_memory *m);
 uint64_t lazyd_memory_pages(const struct lazyd_memory *m);
 

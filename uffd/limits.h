@@ -25,6 +25,9 @@ enum {
 	LZ_SLICE_BYTES = 64 << 10,
 	/* Pages of a slice at most, for the smallest page. */
 	LZ_SLICE_PAGES = LZ_SLICE_BYTES >> 12,
+	/* A larger page is a slice of its own, and its buffer a larger one. With pages of 1 GiB a fault
+	 * would wait for half a second behind the one that is being placed. */
+	LZ_PAGE_BYTES_MAX = 2 << 20,
 	/* Faults noted and not yet answered; a thread past them is woken when they are. */
 	LZ_FAULTS_MAX = 1024,
 	/* Wakes owed to threads; each is served before anything else, so a turn's worth is enough.
@@ -53,6 +56,7 @@ enum {
 	LZ_REQS_AHEAD = 3,
 	LZ_SLICE_BYTES = 16 << 10,
 	LZ_SLICE_PAGES = LZ_SLICE_BYTES >> 12,
+	LZ_PAGE_BYTES_MAX = LZ_SLICE_BYTES,
 	LZ_FAULTS_MAX = 3,
 	LZ_WAKES_MAX = 1,
 	LZ_HINTS_MAX = 2,

@@ -307,8 +307,11 @@ fail:
 
 void lz_loop_close(struct lz_loop *l)
 {
-	if (lz_intake_take_back(l)) /* else a disk may still write there */
+	if (lz_intake_take_back(l)) { /* else a disk may still write there */
 		lz_pool_fini(&l->pool);
+		if (l->large.nr)
+			lz_pool_fini(&l->large);
+	}
 	lz_remote_close(l);
 	lz_ring_close(&l->ring);
 	lz_engine_free(l->engine);
@@ -324,14 +327,28 @@ void lz_loop_close(struct lz_loop *l)
 	(void)close(l->event_fd);
 }
 
+/* Address space only, until a request uses its buffer. */
+static int make_room(struct lz_loop *l, const struct lz_memory *m)
+{
+	bool has_large = false;
+
+	for (size_t i = 0; i < m->nr_segs; i++)
+		has_large = has_large || UINT64_C(1) << m->seg[i].page_shift > 4096;
+	if (!has_large || l->large.nr)
+		return 0;
+	return lz_pool_init(&l->large, l->pool.nr + 1, LZ_PAGE_BYTES_MAX);
+}
+
 int lz_loop_add(struct lz_loop *l, struct lz_memory *m)
 {
 	struct lz_loop_memory *to = &l->memory[l->nr_memories];
 	size_t n = 0;
-	int r = 0;
+	int r = make_room(l, m);
 
-	if (l->nr_memories == LZ_MEMORIES_MAX)
-		return -ENOSPC;
+	if (!r && l->nr_memories == LZ_MEMORIES_MAX)
+		r = -ENOSPC;
+	if (r)
+		return r;
 	to->source = calloc(m->nr_sources + 1, sizeof(struct lz_source *));
 	to->told = calloc(m->nr_sources + 1, sizeof(*to->told));
 	if (!to->source || !to->told)

@@ -44,6 +44,7 @@ struct lz_loop_req {
 	struct lz_source_read read;
 	uint32_t memory, source;
 	uint64_t offset; /* in the source, of the request's first byte */
+	uint8_t *buffer;
 	bool in_flight, mapped;
 	bool put_off; /* the ring or the kernel had no room for the read: begin it again */
 };
@@ -51,6 +52,8 @@ struct lz_loop_req {
 struct lz_loop {
 	struct lz_ring ring;
 	struct lz_pool pool;
+	struct lz_pool
+		large; /* for pages larger than a slice, if there are any; the last one is zero */
 	struct lz_engine *engine;
 	struct lz_state *state;
 	struct lz_loop_memory memory[LZ_MEMORIES_MAX];

@@ -22,24 +22,25 @@ enum { DEPTH_MAX = 64 };
 /* Poisons what @space is owed, through @ufd; *nr: how many pages that were. */
 static int poison_owed(const struct lz_loop *l, uint32_t space, int ufd, uint64_t *nr)
 {
-	uint64_t page = 0, step;
+	uint64_t page = 0, step, size;
 	struct lz_range r;
 	int64_t done;
 
 	while (lz_engine_owed_range(l->engine, space, &page, &r)) {
+		size = lz_engine_page_bytes(l->engine, space, r.start);
 		for (step = lz_range_len(r); !lz_range_is_empty(r); r.start += (uint64_t)done) {
 			if (step > lz_range_len(r))
 				step = lz_range_len(r);
 			done = lz_uffd_poison(ufd, (struct lz_range){ r.start, r.start + step });
-			if (done == -ENOENT && step > 4096) { /* a seam may be within */
-				step = 4096;
+			if (done == -ENOENT && step > size) { /* a seam may be within */
+				step = size;
 				done = 0;
 			} else if (done == -ENOENT || done == -EEXIST) {
-				done = 4096;
+				done = (int64_t)size;
 			} else if (done < 0) {
 				return (int)done;
 			}
-			*nr += (uint64_t)done / 4096;
+			*nr += (uint64_t)done / size;
 		}
 	}
 	return 0;

@@ -10,9 +10,11 @@ int lz_msg_decode(const struct uffd_msg *m, struct lz_event *ev, int *ufd)
 
 	*ufd = -1;
 	ev->to = 0;
+	ev->minor = false;
 	switch (m->event) {
 	case UFFD_EVENT_PAGEFAULT:
 		ev->type = LZ_EV_FAULT;
+		ev->minor = m->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_MINOR;
 		ev->range = (struct lz_range){ m->arg.pagefault.address, m->arg.pagefault.address };
 		return 0;
 	case UFFD_EVENT_FORK:

@@ -85,6 +85,11 @@ static void let_go(struct lz_engine *e, struct lz_space *s, struct lz_req *q, ui
 	q->lost = q->doubted = false;
 }
 
+static enum lz_action_type how_to_place(const struct lz_req *q)
+{
+	return q->lost ? LZ_ACT_POISON : q->run->in_place ? LZ_ACT_CONTINUE : LZ_ACT_COPY;
+}
+
 /*
  * Places what has arrived for @q: skips pages no longer owed, follows pages that moved. False with
  * no action when it has to wait for another branch or has come to its end.
@@ -120,8 +125,7 @@ static bool next_place(struct lz_engine *e, struct lz_req *q, struct lz_action *
 			want_kill(e, s);
 			return false;
 		}
-		act(out, q->lost ? LZ_ACT_POISON : LZ_ACT_COPY, q->space, (uint32_t)(q - e->req),
-		    at);
+		act(out, how_to_place(q), q->space, (uint32_t)(q - e->req), at);
 		out->skip = q->done << q->run->page_shift;
 		out->mapped_ok = !q->unmapped;
 		return true;
@@ -180,8 +184,11 @@ static bool answer(struct lz_engine *e, const struct lz_fault *f, bool *keep, st
 		*keep = true;
 		return false;
 	}
-	e->zero_since_ns = f->since_ns;
-	return act(out, LZ_ACT_ZERO, f->space, LZ_REQ_NONE, lz_space_page_range(s, f->addr));
+	e->alone_since_ns = f->since_ns;
+	act(out, f->minor ? LZ_ACT_CONTINUE : LZ_ACT_ZERO, f->space, LZ_REQ_NONE,
+	    lz_space_page_range(s, f->addr));
+	out->large = lz_range_len(out->dst) > 4096;
+	return true;
 }
 
 static bool next_fault(struct lz_engine *e, struct lz_action *out)

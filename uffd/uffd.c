@@ -50,6 +50,14 @@ int64_t lz_uffd_zero(int fd, struct lz_range dst)
 	return outcome(r, z.zeropage);
 }
 
+int64_t lz_uffd_continue(int fd, struct lz_range dst)
+{
+	struct uffdio_continue c = { .range = { dst.start, lz_range_len(dst) } };
+	int r = call(fd, UFFDIO_CONTINUE, &c);
+
+	return outcome(r, c.mapped);
+}
+
 int64_t lz_uffd_poison(int fd, struct lz_range dst)
 {
 	struct uffdio_poison p = { .range = { dst.start, lz_range_len(dst) } };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ioctls of ioctl_userfaultfd(2): bytes done, 0, or -errno; never errno. A COPY, ZEROPAGE or
- * POISON that got part of the way (the kernel says EAGAIN and how far) returns that part.
+ * The ioctls of ioctl_userfaultfd(2): bytes done, 0, or -errno; never errno. A COPY, ZEROPAGE,
+ * CONTINUE or POISON that got part of the way (the kernel says EAGAIN and how far) returns that part.
  */
 #ifndef LZ_UFFD_H
 #define LZ_UFFD_H
@@ -13,6 +13,8 @@
 
 int64_t lz_uffd_copy(int fd, struct lz_range dst, const void *src);
 int64_t lz_uffd_zero(int fd, struct lz_range dst);
+/* Maps what shared memory has there. -EEXIST: it is mapped; -EFAULT: there is a hole. */
+int64_t lz_uffd_continue(int fd, struct lz_range dst);
 int64_t lz_uffd_poison(int fd, struct lz_range dst); /* Linux 6.6; else -EINVAL or -ENOTTY */
 /* Threads waiting in @dst fault again; {0, UINT64_MAX} stands for the whole address space. */
 int lz_uffd_wake(int fd, struct lz_range dst);

@@ -173,6 +173,7 @@ static void fill_in(struct input *in, struct uffd_msg *m)
 	switch (m->event) {
 	case UFFD_EVENT_PAGEFAULT:
 		m->arg.pagefault.address = m->arg.remap.to;
+		m->arg.pagefault.flags = kind & 0x10 ? UFFD_PAGEFAULT_FLAG_MINOR : 0;
 		break;
 	case UFFD_EVENT_FORK:
 		m->arg.fork.ufd = (uint32_t)number(in, 1) - 1;

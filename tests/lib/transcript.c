@@ -65,7 +65,7 @@ static void print_action(const struct play *p, const struct lz_action *a, char *
 	static const char *const name[] = {
 		[LZ_ACT_WAKE] = "wake",     [LZ_ACT_COPY] = "copy",       [LZ_ACT_ZERO] = "zero",
 		[LZ_ACT_POISON] = "poison", [LZ_ACT_READ] = "read",       [LZ_ACT_KILL] = "kill",
-		[LZ_ACT_CLOSE] = "close",   [LZ_ACT_RELEASE] = "release",
+		[LZ_ACT_CLOSE] = "close",   [LZ_ACT_RELEASE] = "release", [LZ_ACT_CONTINUE] = "map",
 	};
 	int n;
 
@@ -156,7 +156,10 @@ static bool lay_out(struct play *p, const char *s)
 
 		if (!strcmp(s + end, " 2M"))
 			piece.page_shift = 21;
-		ck_assert_int_eq(lz_plan_add(p->plan, &piece), 0);
+		if (!strcmp(s + end, " in place"))
+			ck_assert_int_eq(lz_plan_add_in_place(p->plan, &piece), 0);
+		else
+			ck_assert_int_eq(lz_plan_add(p->plan, &piece), 0);
 	} else if (sscanf(s, "area %" SCNu64 "..%" SCNu64 " from %" SCNu64 "%n", &from, &to, &off,
 			  &end) == 3) {
 		struct lz_seg seg = { at(from), at(to), at(off), 12, 0 };
@@ -194,6 +197,7 @@ static bool is_event(struct play *p, const char *s)
 
 	if (sscanf(s, "fault s%" SCNu32 " %" SCNu64 "+%" SCNu64, &ev.space, &a, &b) >= 2) {
 		ev.type = LZ_EV_FAULT;
+		ev.minor = strstr(s, " minor");
 		ev.range = (struct lz_range){ at(a) + b, at(a) + b };
 	} else if (sscanf(s, "remove s%" SCNu32 " %" SCNu64 "..%" SCNu64, &ev.space, &a, &b) == 3) {
 		ev.type = LZ_EV_REMOVE;

@@ -14,11 +14,12 @@
  *	on-lost kill                 else poison
  *	requests 256                 that many, else as many as for local sources
  *	remote f1                    source 1 is remote: urgent reads of it say so
- *	image 8+4 at f1:20 [2M]      the image holds pages 8..12 in source 1 from page 20 on
+ *	image 8+4 at f1:20 [2M]      the image holds pages 8..12 in source 1 from page 20 on; "in
+ *	                             place" behind it: the bytes are where they are to be mapped
  *	area 0..16 from 8 [2M]       positions 0..16 are the image's pages from 8 on
  *	attach s0
  * Events:
- *	fault s0 2                   remove s0 2..4        unmap s0 2..4      remap s0 2..4 to 30
+ *	fault s0 2 [minor]           remove s0 2..4        unmap s0 2..4      remap s0 2..4 to 30
  *	fork s0 s1                   exit s0               start              abandon
  *	got r0 4                     the READ of r0 ended with 4 pages, "4+100": and 100 bytes
  *	got r0 eio                   ... or with an error
@@ -28,6 +29,7 @@
  *	                             of r0's buffer; "bytes" behind it: not from a mapping
  *	s0 copy r0 2..6              to position 2..6; "r0@3": from page 3 of r0's buffer on
  *	s0 poison r0 2..3            s0 zero 2..3          s0 wake 2..3       s0 wake all
+ *	s0 map r0 2..6               what shared memory has there; "s0 map 2..3": for no request
  *	s0 kill                      s0 close              release
  * Outcomes: that many pages, or an error's name, or "none": nothing is fed. Without one all went
  * well, and is fed. Behind an outcome, after commas: events that come before the next action.

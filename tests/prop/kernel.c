@@ -10,28 +10,57 @@
 
 struct k_outcomes k_outcomes;
 
-static void corrupt(const struct k_page *p, const char *why)
+static void corrupt(uint64_t data, uint64_t want, const char *why)
 {
-	fprintf(stderr, "CORRUPT: %s: page has %llx, wants %llx\n", why,
-		(unsigned long long)p->data, (unsigned long long)p->want);
+	fprintf(stderr, "CORRUPT: %s: page has %llx, wants %llx\n", why, (unsigned long long)data,
+		(unsigned long long)want);
 	abort();
 }
 
-/* A thread looks at a page that is there. */
-static void sees(const struct kernel *k, const struct k_page *p)
+/* Where the bytes of @p are: with itself, or with the file. */
+static uint64_t *data_of(struct kernel *k, struct k_page *p)
 {
+	return p->file ? &k->file[p->file - 1].data : &p->data;
+}
+
+static uint64_t *want_of(struct kernel *k, struct k_page *p)
+{
+	return p->file ? &k->file[p->file - 1].want : &p->want;
+}
+
+static bool is_volatil(const struct kernel *k, const struct k_page *p)
+{
+	return p->volatil || (p->file && k->file[p->file - 1].nr_removing);
+}
+
+static bool is_in_file(const struct kernel *k, const struct k_page *p)
+{
+	return p->file && k->file[p->file - 1].is_there;
+}
+
+/* The file's page that @p is gets its bytes, if it is one's. */
+static void put_in_file(struct kernel *k, const struct k_page *p)
+{
+	if (p->file)
+		k->file[p->file - 1].is_there = true;
+}
+
+/* A thread looks at a page that is there. */
+static void sees(struct kernel *k, struct k_page *p)
+{
+	uint64_t want = *want_of(k, p);
+
 	assert(p->mapped && (p->present || p->poisoned));
-	if (p->volatil)
+	if (is_volatil(k, p))
 		return;
 	if (p->poisoned) {
 		k_outcomes.sigbus++;
-		if (p->want != K_LOST && !k->may_poison &&
-		    !(p->want >= k->gone && p->want < k->gone_end))
-			corrupt(p, "poisoned without need");
+		if (want != K_LOST && !k->may_poison && !(want >= k->gone && want < k->gone_end))
+			corrupt(*data_of(k, p), want, "poisoned without need");
 		return;
 	}
-	if (p->data != p->want)
-		corrupt(p, "wrong byte");
+	if (*data_of(k, p) != want)
+		corrupt(*data_of(k, p), want, "wrong byte");
 }
 
 static void touch(struct kernel *k, struct k_mm *mm, struct k_thread *t, int i)
@@ -44,18 +73,20 @@ static void touch(struct kernel *k, struct k_mm *mm, struct k_thread *t, int i)
 	}
 	if (!p->present && !p->poisoned && mm->closed) {
 		p->present = true;
-		p->data = 0;
+		if (!is_in_file(k, p))
+			*data_of(k, p) = 0;
+		put_in_file(k, p);
 	}
 	/* The second: a fault that crossed a placement by somebody else, and waits all the same. */
 	if ((!p->present && !p->poisoned) ||
 	    (!mm->closed && p->present && t->state == K_RUN && gen_one_in(k->gen, 100))) {
-		*t = (struct k_thread){ K_FAULTED, i, false };
+		*t = (struct k_thread){ K_FAULTED, i, is_in_file(k, p), false };
 		return;
 	}
 	sees(k, p);
 	t->state = K_RUN;
-	if (!p->volatil && !p->poisoned && gen_one_in(k->gen, 3))
-		p->data = p->want = ++k->tokens << 40;
+	if (!is_volatil(k, p) && !p->poisoned && gen_one_in(k->gen, 3))
+		*data_of(k, p) = *want_of(k, p) = ++k->tokens << 40;
 }
 
 void k_wake(struct kernel *k, struct k_mm *mm, struct lz_range r)
@@ -68,7 +99,7 @@ void k_wake(struct kernel *k, struct k_mm *mm, struct lz_range r)
 
 /* ---- the ioctls ---- */
 
-enum fill { FILL_COPY, FILL_ZERO, FILL_POISON };
+enum fill { FILL_COPY, FILL_ZERO, FILL_CONTINUE, FILL_POISON };
 
 static int64_t refused(uint64_t *counter, int err)
 {
@@ -76,18 +107,58 @@ static int64_t refused(uint64_t *counter, int err)
 	return err;
 }
 
+/* One page of the kernel's, from @i on: 0, or what it answers. */
+static int64_t fill_page(struct kernel *k, struct k_mm *mm, int i, int nr, const uint64_t *tokens,
+			 enum fill how)
+{
+	for (int n = 0; n < nr; n++) {
+		struct k_page *p = &mm->page[i + n];
+
+		assert(how != FILL_CONTINUE || p->file);
+		if (p->present || p->poisoned)
+			return -EEXIST;
+		if (is_in_file(k, p) && (how == FILL_COPY || how == FILL_ZERO))
+			return -EEXIST;
+		if (how == FILL_CONTINUE ? !is_in_file(k, p) : how == FILL_COPY && !tokens[n])
+			return -EFAULT;
+	}
+	for (int n = 0; n < nr; n++) {
+		struct k_page *p = &mm->page[i + n];
+
+		p->present = how != FILL_POISON;
+		p->poisoned = how == FILL_POISON;
+		if (how == FILL_POISON || how == FILL_CONTINUE)
+			continue;
+		*data_of(k, p) = how == FILL_COPY ? tokens[n] : 0;
+		put_in_file(k, p);
+	}
+	return 0;
+}
+
+static int64_t count_fill(enum fill how, bool is_large, int64_t n)
+{
+	k_outcomes.large += is_large;
+	k_outcomes.large_zeroed += is_large && how == FILL_ZERO;
+	++*(how == FILL_COPY       ? &k_outcomes.copied
+	    : how == FILL_ZERO     ? &k_outcomes.zeroed
+	    : how == FILL_CONTINUE ? &k_outcomes.continued
+				   : &k_outcomes.poisoned);
+	return n;
+}
+
 static int64_t fill(struct kernel *k, struct k_mm *mm, struct lz_range r, const uint64_t *tokens,
 		    enum fill how)
 {
-	int vma = mm->page[k_index(r.start)].vma;
-	int64_t n = 0;
+	int first = k_index(r.start), vma = mm->page[first].vma;
+	int step = mm->page[first].large ? K_LARGE : 1;
+	int64_t n = 0, res;
 
 	assert(!mm->closed && !lz_range_is_empty(r));
 	assert(r.start >= K_BASE && r.end <= k_addr(K_PAGES));
 	if (mm->dead)
 		return refused(&k_outcomes.esrch, -ESRCH);
 	/* Before 4.18 the kernel did not say "later" for a layout change it has yet to tell of. */
-	if (mm->changing && !mm->page[k_index(r.start)].mapped && gen_one_in(k->gen, 3))
+	if (mm->changing && !mm->page[first].mapped && gen_one_in(k->gen, 3))
 		return refused(&k_outcomes.early_enoent, -ENOENT);
 	if (mm->changing || gen_one_in(k->gen, 40))
 		return refused(&k_outcomes.eagain, -EAGAIN);
@@ -95,25 +166,24 @@ static int64_t fill(struct kernel *k, struct k_mm *mm, struct lz_range r, const 
 	for (uint64_t a = r.start; a < r.end; a += 1 << K_SHIFT)
 		if (!mm->page[k_index(a)].mapped || mm->page[k_index(a)].vma != vma)
 			return refused(&k_outcomes.enoent, -ENOENT);
-	for (uint64_t a = r.start; a < r.end; a += 1 << K_SHIFT) {
-		struct k_page *p = &mm->page[k_index(a)];
-
-		if (p->present || p->poisoned)
-			return n ? n : refused(&k_outcomes.eexist, -EEXIST);
-		if (how == FILL_COPY && !tokens[n >> K_SHIFT])
-			return n ? n : refused(&k_outcomes.efault, -EFAULT);
-		p->present = how != FILL_POISON;
-		p->poisoned = how == FILL_POISON;
-		p->data = how == FILL_COPY ? tokens[n >> K_SHIFT] : 0;
-		n += 1 << K_SHIFT;
-		k_wake(k, mm, (struct lz_range){ a, a + (1 << K_SHIFT) });
-		if (a + (1 << K_SHIFT) < r.end && gen_one_in(k->gen, 8))
+	/* It refuses parts of a large page with EINVAL: nobody is to ask. */
+	assert(first % step == 0 && k_index(r.end) % step == 0);
+	for (uint64_t a = r.start; a < r.end; a += (uint64_t)step << K_SHIFT) {
+		res = fill_page(k, mm, k_index(a), step, tokens ? tokens + (n >> K_SHIFT) : NULL,
+				how);
+		if (res && n)
+			return n;
+		if (res)
+			return refused(res == -EEXIST         ? &k_outcomes.eexist
+				       : how == FILL_CONTINUE ? &k_outcomes.hole
+							      : &k_outcomes.efault,
+				       (int)res);
+		n += (int64_t)step << K_SHIFT;
+		k_wake(k, mm, (struct lz_range){ a, a + ((uint64_t)step << K_SHIFT) });
+		if (a + ((uint64_t)step << K_SHIFT) < r.end && gen_one_in(k->gen, 8))
 			return refused(&k_outcomes.partial, 0) + n;
 	}
-	++*(how == FILL_COPY   ? &k_outcomes.copied
-	    : how == FILL_ZERO ? &k_outcomes.zeroed
-			       : &k_outcomes.poisoned);
-	return n;
+	return count_fill(how, step > 1, n);
 }
 
 int64_t k_place(struct kernel *k, struct k_mm *mm, struct lz_range r, const uint64_t *tokens)
@@ -126,9 +196,46 @@ int64_t k_zero(struct kernel *k, struct k_mm *mm, struct lz_range r)
 	return fill(k, mm, r, NULL, FILL_ZERO);
 }
 
+int64_t k_continue(struct kernel *k, struct k_mm *mm, struct lz_range r)
+{
+	return fill(k, mm, r, NULL, FILL_CONTINUE);
+}
+
 int64_t k_poison(struct kernel *k, struct k_mm *mm, struct lz_range r)
 {
 	return fill(k, mm, r, NULL, FILL_POISON);
+}
+
+/* The file has no page @n any more, and nobody has it mapped. */
+static void punch(struct kernel *k, int n)
+{
+	k->file[n].nr_removing--;
+	k->file[n].is_there = false;
+	k->file[n].data = k->file[n].want = 0;
+	for (int m = 0; m < K_MMS; m++)
+		for (int i = 0; i < K_PAGES; i++)
+			if (k->mm[m].page[i].file == n + 1)
+				k->mm[m].page[i].present = false;
+}
+
+static void remove_pages(struct kernel *k, struct k_mm *mm, const struct k_op *op)
+{
+	for (int i = op->page; i < op->page + op->nr; i++) {
+		struct k_page *p = &mm->page[i];
+
+		p->present = p->volatil = p->poisoned = false;
+		p->want = 0;
+		if (p->file && op->punches)
+			punch(k, p->file - 1);
+	}
+}
+
+/* A REMOVE that will never be carried out: its process has died. */
+static void forget_remove(struct kernel *k, const struct k_mm *mm, const struct k_op *op)
+{
+	for (int i = op->page; op->punches && i < op->page + op->nr; i++)
+		if (mm->page[i].file)
+			k->file[mm->page[i].file - 1].nr_removing--;
 }
 
 static void end_op(struct kernel *k, struct k_mm *mm, struct k_op *op)
@@ -136,10 +243,7 @@ static void end_op(struct kernel *k, struct k_mm *mm, struct k_op *op)
 	int i = (int)(op - mm->op);
 
 	if (op->type == K_REMOVE)
-		for (int p = op->page; p < op->page + op->nr; p++) {
-			mm->page[p].present = mm->page[p].volatil = mm->page[p].poisoned = false;
-			mm->page[p].want = 0;
-		}
+		remove_pages(k, mm, op);
 	if (op->type == K_FORK)
 		k->mm[op->child].running = true;
 	mm->thread[op->thread].state = K_RUN;
@@ -157,6 +261,8 @@ void k_kill(struct kernel *k, struct k_mm *mm)
 			k->mm[mm->op[i].child].running = true;
 		else if (mm->op[i].type == K_FORK)
 			k->mm[mm->op[i].child] = (struct k_mm){ 0 };
+		else if (mm->op[i].type == K_REMOVE)
+			forget_remove(k, mm, &mm->op[i]);
 	memset(mm->op, 0, sizeof(mm->op));
 	mm->changing = 0;
 }
@@ -200,6 +306,8 @@ unsigned k_read(struct kernel *k, struct k_mm *mm, struct uffd_msg *out, unsigne
 		th->told = true;
 		out[n].event = UFFD_EVENT_PAGEFAULT;
 		out[n].arg.pagefault.address = k_addr(th->page);
+		out[n].arg.pagefault.flags = th->minor ? UFFD_PAGEFAULT_FLAG_MINOR : 0;
+		k_outcomes.minor += th->minor;
 		n++;
 	}
 	for (int i = 0; i < K_OPS && n < max; i++) {
@@ -304,6 +412,20 @@ static void move_pages(struct kernel *k, struct k_mm *mm, const struct k_op *op)
 	}
 }
 
+/* What is given back of a file is not the file's page, unless that is taken as well. */
+static void mark_removing(struct kernel *k, struct k_mm *mm, const struct k_op *op)
+{
+	for (int i = op->page; i < op->page + op->nr; i++) {
+		struct k_page *p = &mm->page[i];
+
+		if (!p->file)
+			p->volatil = true;
+		else if (op->punches)
+			k->file[p->file - 1].nr_removing++;
+		k_outcomes.punched += p->file && op->punches;
+	}
+}
+
 static bool start_op(struct kernel *k, struct k_mm *mm, int thread)
 {
 	struct k_op op = { .thread = thread };
@@ -317,6 +439,14 @@ static bool start_op(struct kernel *k, struct k_mm *mm, int thread)
 	op.to = (int)gen_below(k->gen, (uint32_t)(K_PAGES - op.nr + 1));
 	if (slot == K_OPS)
 		return false;
+	if (mm->page[op.page]
+		    .large) { /* none is torn; rounded as the call does or the caller must */
+		op.page -= op.page % K_LARGE;
+		op.to -= op.to % K_LARGE;
+		op.nr = op.nr > K_LARGE ? 2 * K_LARGE : K_LARGE;
+		if (op.page + op.nr > K_PAGES || op.to + op.nr > K_PAGES)
+			return false;
+	}
 	if (op.type != K_FORK && (!one_area(mm, op.page, op.nr) || in_op(mm, op.page, op.nr)))
 		return false;
 	switch (op.type) {
@@ -329,8 +459,8 @@ static bool start_op(struct kernel *k, struct k_mm *mm, int thread)
 		k_outcomes.forked++;
 		break;
 	case K_REMOVE:
-		for (int i = op.page; i < op.page + op.nr; i++)
-			mm->page[i].volatil = true;
+		op.punches = gen_one_in(k->gen, 2);
+		mark_removing(k, mm, &op);
 		k_outcomes.removed++;
 		break;
 	case K_UNMAP:
@@ -369,7 +499,7 @@ void k_thread_step(struct kernel *k, struct k_mm *mm)
 		k_kill(k, mm);
 	} else if (gen_one_in(k->gen, 12) && mm->page[i].mapped) {
 		k_outcomes.split++; /* mprotect and its like: not a word is said */
-		seam(k, mm, i);
+		seam(k, mm, mm->page[i].large ? i - i % K_LARGE : i);
 	} else if (!gen_one_in(k->gen, 6) || !start_op(k, mm, t)) {
 		touch(k, mm, &mm->thread[t], i);
 	}
@@ -401,17 +531,19 @@ bool k_is_quiet(const struct kernel *k)
 	return true;
 }
 
-void k_check_end(const struct kernel *k)
+void k_check_end(struct kernel *k)
 {
 	for (int m = 0; m < K_MMS; m++)
 		for (int i = 0; i < K_PAGES; i++) {
-			const struct k_page *p = &k->mm[m].page[i];
+			struct k_page *p = &k->mm[m].page[i];
 
 			if (!k->mm[m].exists || k->mm[m].dead || !p->mapped)
 				continue;
+			if (is_in_file(k, p) && !p->poisoned)
+				p->present = true; /* when it is touched */
 			if (p->present || p->poisoned)
 				sees(k, p);
-			else if (p->want)
-				corrupt(p, "silent zero");
+			else if (*want_of(k, p))
+				corrupt(0, *want_of(k, p), "silent zero");
 		}
 }

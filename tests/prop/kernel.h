@@ -3,6 +3,8 @@
  * A kernel in miniature: address spaces of a few pages, threads that touch them and change their
  * layout, and the userfaultfd calls upon them with the answers that facts/kernel.md reports. Each
  * page carries what it holds and what a thread must see there; the two are compared at every look.
+ * Some pages are a file's, which all address spaces share and whose pages may be there before they
+ * are mapped; some are large: K_LARGE of ours are one of the kernel's.
  */
 #ifndef KERNEL_H
 #define KERNEL_H
@@ -14,14 +16,22 @@
 #include "pagemap/range.h"
 #include "tests/prop/gen.h"
 
-enum { K_PAGES = 44, K_MMS = 7, K_THREADS = 5, K_OPS = 2, K_SHIFT = 12 };
+enum { K_PAGES = 56, K_MMS = 7, K_THREADS = 5, K_OPS = 2, K_SHIFT = 12 };
+enum { K_LARGE = 4, K_FILE_PAGES = 4 };
 
 static const uint64_t K_BASE = 0x100000;
 static const uint64_t K_LOST = UINT64_MAX; /* the want of a page whose bytes no source has */
 
 struct k_page {
-	bool mapped, present, poisoned, volatil;
+	bool mapped, present, poisoned, volatil, large;
+	int file; /* n + 1: it is the file's page n, which holds its data and want; 0: none's */
 	int vma;
+	uint64_t data, want;
+};
+
+struct k_file_page {
+	bool is_there;
+	int nr_removing; /* removed by so many at this moment: what is seen there is any of two */
 	uint64_t data, want;
 };
 
@@ -29,13 +39,15 @@ enum k_thread_state { K_RUN, K_FAULTED, K_IN_OP };
 struct k_thread {
 	enum k_thread_state state;
 	int page;
-	bool told; /* its fault message has been read */
+	bool minor; /* the file had the page when it faulted */
+	bool told;  /* its fault message has been read */
 };
 
 enum k_op_type { K_NO_OP, K_REMOVE, K_UNMAP, K_REMAP, K_FORK };
 struct k_op {
 	enum k_op_type type;
 	bool told;
+	bool punches; /* REMOVE takes the pages out of the file as well */
 	int thread, page, nr, to, child;
 };
 
@@ -50,6 +62,7 @@ struct k_mm {
 
 struct kernel {
 	struct k_mm mm[K_MMS];
+	struct k_file_page file[K_FILE_PAGES];
 	struct gen *gen;
 	uint64_t tokens;
 	int vmas;
@@ -62,6 +75,7 @@ struct kernel {
 struct k_outcomes {
 	uint64_t copied, partial, eexist, enoent, early_enoent, eagain, esrch, efault, zeroed,
 		poisoned, killed;
+	uint64_t continued, hole, minor, punched, large, large_zeroed;
 	uint64_t removed, unmapped, remapped, forked, exited, split, sigbus, closed;
 };
 extern struct k_outcomes k_outcomes;
@@ -86,6 +100,7 @@ unsigned k_read(struct kernel *k, struct k_mm *mm, struct uffd_msg *out, unsigne
 /* The ioctls: bytes or -errno. @token(i): what to place at the i-th page; 0 = -EFAULT. */
 int64_t k_place(struct kernel *k, struct k_mm *mm, struct lz_range r, const uint64_t *tokens);
 int64_t k_zero(struct kernel *k, struct k_mm *mm, struct lz_range r);
+int64_t k_continue(struct kernel *k, struct k_mm *mm, struct lz_range r);
 int64_t k_poison(struct kernel *k, struct k_mm *mm, struct lz_range r);
 void k_wake(struct kernel *k, struct k_mm *mm, struct lz_range r);
 void k_kill(struct kernel *k, struct k_mm *mm);
@@ -95,6 +110,6 @@ void k_check_waiting(const struct k_mm *mm);
 
 bool k_is_quiet(const struct kernel *k);
 /* At the end: nothing that a thread could still touch would be wrong. */
-void k_check_end(const struct kernel *k);
+void k_check_end(struct kernel *k);
 
 #endif

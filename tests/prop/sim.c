@@ -54,7 +54,11 @@ static const struct lz_seg AREAS[] = {
 	{ 0x100000, 0x10a000, 0x100000, K_SHIFT, 0 },
 	{ 0x10a000, 0x112000, 0x10a000, K_SHIFT, 0 },
 	{ 0x112000, 0x118000, 0x112000, K_SHIFT, 0 },
+	{ 0x118000, 0x11c000, 0x118000, K_SHIFT, 0 },
+	{ 0x11c000, 0x124000, 0x11c000, K_SHIFT + 2, 0 },
 };
+enum { FILE_AREA = 3, LARGE_AREA = 4, LARGE_OFFSET = 44 };
+
 static const struct lz_piece PIECES[] = {
 	{ 0x100000, 8 * PAGE, 0, 0, K_SHIFT },
 	{ 0x108000, 5 * PAGE, 8 * PAGE, 0, K_SHIFT },  /* one run, two areas */
@@ -62,6 +66,8 @@ static const struct lz_piece PIECES[] = {
 	{ 0x112000, 1 * PAGE, 36 * PAGE, 0, K_SHIFT }, /* goes on in the file, not in memory */
 	{ 0x114000, 1 * PAGE, 37 * PAGE, 0, K_SHIFT },
 	{ 0x116000, 1 * PAGE, 3 * PAGE, 1, K_SHIFT }, /* another source */
+	{ 0x118000, 3 * PAGE, 0x118000, S_PLACE, K_SHIFT },
+	{ 0x11c000, 4 * PAGE, LARGE_OFFSET *PAGE, 1, K_SHIFT + 2 },
 };
 
 /* Did the process die within the call that has just returned? The state is as that left it. */
@@ -123,6 +129,38 @@ static int attach(struct sim *s, int uffd)
 	return r;
 }
 
+/* What a thread must see at each page of @area, and what is there already. */
+static void map_area(struct sim *s, struct k_mm *mm, size_t area)
+{
+	int nr = area == LARGE_AREA ? K_LARGE : 1;
+
+	s->k.vmas++;
+	for (int i = k_index(AREAS[area].start); i < k_index(AREAS[area].end); i++) {
+		struct k_page *p = &mm->page[i];
+		const struct lz_run *run;
+		uint64_t identity = k_addr(i - i % nr), token[K_LARGE], at;
+		bool held = lz_plan_page(s->plan, k_addr(i), &run) >= 0, lost = false, is_there;
+
+		for (int n = 0; held && n < nr; n++) {
+			at = (run->offset + identity - run->identity) >> K_SHIFT;
+			token[n] = sources_token(&s->sources, run->source, at + (uint64_t)n);
+			lost = lost || !token[n];
+		}
+		p->mapped = true;
+		p->vma = s->k.vmas;
+		p->large = nr > 1;
+		is_there = held && !lost && gen_one_in(s->gen, 10); /* placed by somebody before */
+		if (area == FILE_AREA) {
+			p->file = i - k_index(AREAS[area].start) + 1;
+			p->present = is_there && s->k.file[p->file - 1].is_there;
+			continue;
+		}
+		p->want = !held ? 0 : lost ? K_LOST : token[i % nr];
+		p->present = nr > 1 && i % nr ? mm->page[i - 1].present : is_there;
+		p->data = p->present ? p->want : 0;
+	}
+}
+
 static void attach_root(struct sim *s)
 {
 	int m = s->nr_roots++, r;
@@ -131,25 +169,8 @@ static void attach_root(struct sim *s)
 	if (mm->exists) /* a forked child took the place */
 		return;
 	mm->exists = mm->running = true;
-	for (size_t a = 0; a < sizeof(AREAS) / sizeof(AREAS[0]); a++) {
-		s->k.vmas++;
-		for (int i = k_index(AREAS[a].start); i < k_index(AREAS[a].end); i++) {
-			const struct lz_run *run;
-			int64_t page = lz_plan_page(s->plan, k_addr(i), &run);
-			uint64_t at = page < 0 ? 0
-					       : (run->offset >> K_SHIFT) + (uint64_t)page -
-							 run->first;
-			uint64_t token = page < 0 ? 0 : sources_token(&s->sources, run->source, at);
-
-			mm->page[i].mapped = true;
-			mm->page[i].vma = s->k.vmas;
-			mm->page[i].want = page < 0 ? 0 : token ? token : K_LOST;
-			if (token && gen_one_in(s->gen, 10)) { /* somebody has placed it before */
-				mm->page[i].present = true;
-				mm->page[i].data = token;
-			}
-		}
-	}
+	for (size_t a = 0; a < sizeof(AREAS) / sizeof(AREAS[0]); a++)
+		map_area(s, mm, a);
 	r = attach(s, m);
 	assert(r >= 0 || r == -ENOSPC);
 	if (r < 0)
@@ -236,6 +257,11 @@ static void do_release(struct sim *s)
 			       !lacks(&s->k.mm[m].page[i], S_REMOTE));
 }
 
+static bool is_large(const struct lz_action *a)
+{
+	return a->source == 1 && a->offset >= LARGE_OFFSET * PAGE;
+}
+
 static void do_read(struct sim *s, const struct lz_action *a)
 {
 	uint64_t page = a->offset >> K_SHIFT, nr = a->len >> K_SHIFT, to = a->skip >> K_SHIFT;
@@ -244,8 +270,10 @@ static void do_read(struct sim *s, const struct lz_action *a)
 	assert(a->req < s->nr_reqs);
 	assert(!s->abandoned); /* the source may be what has failed */
 	/* Nothing is fetched ahead of a fault while a restorer is at work. */
-	assert(s->started || (nr == 1 && a->urgent));
-	s->mapped[a->req] = a->mapped_ok && a->source != S_REMOTE && gen_one_in(s->gen, 2);
+	assert(s->started || (nr == (is_large(a) ? K_LARGE : 1) && a->urgent));
+	assert(a->mapped_ok || a->source != S_PLACE);
+	s->mapped[a->req] = a->mapped_ok && a->source != S_REMOTE &&
+			    (a->source == S_PLACE || gen_one_in(s->gen, 2));
 	if (s->mapped[a->req]) {
 		s->map_source[a->req] = a->source;
 		s->map_page[a->req] = page - to;
@@ -301,9 +329,13 @@ static bool do_close(struct sim *s, uint32_t space)
 
 static int64_t do_placement(struct sim *s, const struct lz_action *a)
 {
-	int64_t res = a->type == LZ_ACT_COPY   ? do_copy(s, a)
-		      : a->type == LZ_ACT_ZERO ? k_zero(&s->k, mm_of(s, a->space), a->dst)
-					       : k_poison(&s->k, mm_of(s, a->space), a->dst);
+	struct k_mm *mm = mm_of(s, a->space);
+	int64_t res = a->type == LZ_ACT_COPY       ? do_copy(s, a)
+		      : a->type == LZ_ACT_ZERO     ? k_zero(&s->k, mm, a->dst)
+		      : a->type == LZ_ACT_CONTINUE ? k_continue(&s->k, mm, a->dst)
+						   : k_poison(&s->k, mm, a->dst);
+
+	assert(a->type != LZ_ACT_ZERO || a->large == (lz_range_len(a->dst) > PAGE));
 
 	feed(s, (struct lz_event){ .type = LZ_EV_PLACED,
 				   .did = a->type,
@@ -505,13 +537,16 @@ static void make_plan(struct sim *s)
 
 	for (size_t i = 0; !r && i < sizeof(PIECES) / sizeof(PIECES[0]); i++) {
 		struct lz_piece p = PIECES[i];
+		bool may = p.source != S_PLACE && p.page_shift == K_SHIFT;
 
-		if (s->wire == ALL_WIRE || (s->wire == SOME_WIRE && gen_one_in(s->gen, 2))) {
+		if (may &&
+		    (s->wire == ALL_WIRE || (s->wire == SOME_WIRE && gen_one_in(s->gen, 2)))) {
 			p.source = S_REMOTE;
 			p.offset = first * PAGE;
 		}
-		first += p.len >> K_SHIFT;
-		r = lz_plan_add(s->plan, &p);
+		first += p.len >> p.page_shift;
+		r = p.source == S_PLACE ? lz_plan_add_in_place(s->plan, &p)
+					: lz_plan_add(s->plan, &p);
 	}
 	assert(!r);
 	if (s->wire != NO_WIRE)
@@ -540,6 +575,12 @@ static void setup(struct sim *s, struct gen *g, struct lz_state *st)
 	o = options_of(s);
 	assert(!lz_engine_new(&s->e, &o));
 	s->k.tokens = 1;
+	for (int n = 0; n < K_FILE_PAGES; n++) {
+		struct k_file_page *p = &s->k.file[n];
+
+		p->is_there = !gen_one_in(g, 4);
+		p->data = p->want = p->is_there ? ++s->k.tokens << 40 : 0;
+	}
 	attach_root(s);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where the bytes of a simulation are: two files, and a page server behind a wire that is late, goes
+ * Where the bytes of a simulation are: two files, the shared memory itself, and a page server behind a wire that is late, goes
  * away for a while, comes back or does not. Some of their pages cannot be had. A page's bytes are
  * one token, which says where they are from.
  */
@@ -12,7 +12,7 @@
 #include "tests/prop/kernel.h"
 #include "uffd/limits.h"
 
-enum { SOURCE_PAGES = 64, S_REMOTE = 2, SOURCES };
+enum { SOURCE_PAGES = 64, S_REMOTE = 2, S_PLACE, SOURCES };
 
 struct read_io {
 	bool live, urgent;

@@ -27,14 +27,18 @@ START_TEST(pagefault)
 	struct lz_event ev = { 0 };
 	int ufd = 7;
 
-	/* Flags and thread are of no interest, and the address need not be a page's. */
+	/* Most flags and the thread are of no interest, and the address need not be a page's. */
 	m.arg.pagefault.flags = UFFD_PAGEFAULT_FLAG_WRITE;
 	m.arg.pagefault.address = 0x7f0000001234;
 	m.arg.pagefault.feat.ptid = 99;
 	ck_assert_int_eq(lz_msg_decode(&m, &ev, &ufd), 0);
 	ck_assert_int_eq(ev.type, LZ_EV_FAULT);
 	ck_assert_uint_eq(ev.range.start, 0x7f0000001234);
+	ck_assert(!ev.minor);
 	ck_assert_int_eq(ufd, -1);
+	m.arg.pagefault.flags |= UFFD_PAGEFAULT_FLAG_MINOR;
+	ck_assert_int_eq(lz_msg_decode(&m, &ev, &ufd), 0);
+	ck_assert(ev.minor);
 }
 END_TEST
 

@@ -343,7 +343,8 @@ START_TEST(memory_has_one_remote)
 	ck_assert_int_eq(lz_memory_add_remote(m, 78, "server"), -EEXIST);
 	ck_assert_int_eq(lz_memory_add_source(m, second, "null"), 2);
 	ck_assert_uint_eq(lz_plan_remote(m->plan), 1);
-	ck_assert(m->source[1].remote && !m->source[0].remote && !m->source[2].remote);
+	ck_assert(m->source[1].kind == LZ_FROM_REMOTE && m->source[0].kind == LZ_FROM_FILE &&
+		  m->source[2].kind == LZ_FROM_FILE);
 	ck_assert_uint_eq(m->source[1].pid, 77);
 	ck_assert_int_eq(m->source[1].fd, -1);
 	ck_assert_uint_eq(m->source[1].size, INT64_MAX);

@@ -113,7 +113,7 @@ static void verify_page(uint64_t page, uint64_t vaddr, bool remote)
 	struct lz_memory_range range;
 
 	if (lz_plan_page(memory->plan, vaddr, &run) != (int64_t)page ||
-	    memory->source[run->source].remote != remote)
+	    (memory->source[run->source].kind == LZ_FROM_REMOTE) != remote)
 		ck_abort_msg("page 0x%" PRIx64 " is not number %" PRIu64 " or not %s", vaddr, page,
 			     remote ? "remote" : "here");
 	if (!remote) {
@@ -193,9 +193,10 @@ static void verify_extents(void)
 	for (size_t n = 0; n < nr; n++) {
 		uint64_t pages = 0;
 
-		if (!memory->source[run[n].source].remote)
+		if (memory->source[run[n].source].kind != LZ_FROM_REMOTE)
 			continue;
-		for (size_t k = n; k < nr && memory->source[run[k].source].remote; k++)
+		for (size_t k = n; k < nr && memory->source[run[k].source].kind == LZ_FROM_REMOTE;
+		     k++)
 			pages += lz_plan_run_pages(memory->plan, &run[k]);
 		ck_assert_uint_eq(lz_plan_extent(memory->plan, run[n].first, MANY), pages);
 	}
