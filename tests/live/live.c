@@ -105,9 +105,18 @@ void live_write(void *at, uint64_t code)
 		w[i] = word(code, i);
 }
 
-/* An odd image does not begin where its file does. */
+bool live_held_at(const struct live *l, uint64_t page)
+{
+	if (l->c->with & LIVE_HUGE)
+		return page / LIVE_PER_LARGE % 4 != 3;
+	return live_code(page);
+}
+
+/* An odd image does not begin where its file does; one of large pages has holes in it. */
 uint64_t live_offset(const struct live *l, uint64_t n)
 {
+	if (l->c->with & LIVE_HUGE)
+		return n * LIVE_PAGE;
 	return (live_held(n) + (l->c->with & LIVE_ODD ? 3 : 0)) * LIVE_PAGE;
 }
 
@@ -142,9 +151,9 @@ static void write_image(struct live *l)
 	l->file = open_file(l);
 	LIVE_CHECK(l, l->file >= 0);
 	for (uint64_t n = 0; n < l->nr_pages; n++) {
-		if (!live_code(n))
+		if (!live_held_at(l, n))
 			continue;
-		live_write(page, live_code(n));
+		live_write(page, n + 1);
 		LIVE_CHECK(l, pwrite(l->file, page, sizeof(page), (off_t)live_offset(l, n)) ==
 				      (ssize_t)sizeof(page));
 	}
@@ -159,34 +168,47 @@ static void write_image(struct live *l)
 				      posix_fadvise(l->file, 0, 0, POSIX_FADV_DONTNEED) == 0);
 }
 
+/* Does the run of pages that @n is of go on to it, from @first on? */
+static bool goes_on(const struct live *l, uint64_t first, uint64_t n)
+{
+	if (l->c->with & LIVE_ODD && n - first == first % 5 + 1)
+		return false;
+	return live_house_in_place(l, n) == live_house_in_place(l, first);
+}
+
 static void describe(struct live *l)
 {
 	uint64_t base = (uintptr_t)l->base, nr = l->nr_pages, n, run;
-	int source;
+	uint64_t step = l->c->with & LIVE_HUGE ? LIVE_LARGE : LIVE_PAGE;
+	int file, place;
 
 	LIVE_CHECK(l, lazyd_memory_new(&l->memory) == 0);
-	source = lazyd_memory_add_file(l->memory, dup(l->file), "live");
-	LIVE_CHECK(l, source == 0);
-	LIVE_CHECK(l, lazyd_memory_add_area(l->memory, base, nr * LIVE_PAGE, LIVE_PAGE) == 0);
+	file = lazyd_memory_add_file(l->memory, dup(l->file), "live");
+	place = lazyd_memory_add_in_place(l->memory);
+	LIVE_CHECK(l, file == 0 && place == 1);
+	LIVE_CHECK(l, lazyd_memory_add_area(l->memory, base, nr * LIVE_PAGE, step) == 0);
 	for (n = 0; n < nr; n += run ? run : 1) {
-		for (run = 0; n + run < nr && live_code(n + run); run++) {
-			if (l->c->with & LIVE_ODD && run == n % 5 + 1)
+		for (run = 0; n + run < nr && live_held_at(l, n + run); run++)
+			if (!goes_on(l, n, n + run))
 				break;
-		}
 		if (run)
-			LIVE_CHECK(l, lazyd_memory_add_piece(l->memory, base + n * LIVE_PAGE,
-							     run * LIVE_PAGE, source,
-							     live_offset(l, n)) == 0);
+			LIVE_CHECK(l, lazyd_memory_add_piece(
+					      l->memory, base + n * LIVE_PAGE, run * LIVE_PAGE,
+					      live_house_in_place(l, n) ? place : file,
+					      live_offset(l, n)) == 0);
 	}
 }
 
 void live_house_build(struct live *l)
 {
-	size_t len = 2 * l->nr_pages * LIVE_PAGE;
+	size_t len = 2 * l->nr_pages * LIVE_PAGE + LIVE_LARGE;
 
 	l->base = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	LIVE_CHECK(l, l->base != MAP_FAILED);
+	l->base += -(uintptr_t)l->base % LIVE_LARGE;
 	write_image(l);
+	if (l->c->with & (LIVE_SHARED | LIVE_HUGE))
+		live_house_memfd(l);
 	describe(l);
 }
 

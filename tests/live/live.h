@@ -18,7 +18,7 @@
 
 #include "uffd/lazyd.h"
 
-enum { LIVE_PAGE = 4096 };
+enum { LIVE_PAGE = 4096, LIVE_LARGE = 2 << 20, LIVE_PER_LARGE = LIVE_LARGE / LIVE_PAGE };
 
 /* What a case is made with. */
 enum {
@@ -31,6 +31,11 @@ enum {
 	LIVE_LATE = 1 << 6,     /* the task registers by itself, behind the attach */
 	LIVE_LONG = 1 << 7,     /* may take minutes */
 	LIVE_UNSEEN = 1 << 8,   /* attached without a pidfd */
+	/* Kinds of memory, each for its own; else private and anonymous. */
+	LIVE_SHARED = 1 << 9, /* a memfd, which is empty */
+	LIVE_MINOR = 1 << 10, /* ... which has the image's pages in place; registered MINOR too */
+	LIVE_MIXED = 1 << 11, /* ... or every other block of 8 of them */
+	LIVE_HUGE = 1 << 12,  /* hugetlb, of large pages; its image holds all but every fourth */
 };
 
 struct live_shared {
@@ -53,6 +58,7 @@ struct live {
 	uint8_t *base;
 	uint64_t nr_pages;
 	uint64_t seed;
+	int memfd;    /* the memory itself, where that is shared */
 	int file;     /* the image's pages, one behind the other, without the holes */
 	uint64_t cut; /* its length, if it has been cut; else UINT64_MAX */
 	int sock;     /* to the other side */
@@ -83,6 +89,8 @@ void live_hear(struct live *l);
 
 uint64_t live_code(uint64_t page);     /* of the image's page; 0: a hole */
 uint64_t live_held(uint64_t nr_pages); /* how many of the first pages are no holes */
+/* Does the image of this case have it? */
+bool live_held_at(const struct live *l, uint64_t page);
 bool live_is(const void *at, uint64_t code);
 void live_write(void *at, uint64_t code);
 /* Where the image's page @n begins in the file. */
@@ -130,6 +138,7 @@ void live_serve_faults(struct live *l);
 /* ---- the tables, each ends with a case without a name ---- */
 
 extern const struct live_case live_cases_fill[];
+extern const struct live_case live_cases_kinds[];
 extern const struct live_case live_cases_layout[];
 extern const struct live_case live_cases_api[];
 extern const struct live_case live_cases_lost[];

@@ -22,9 +22,10 @@
 
 enum { ALARM_S = 30, ALARM_LONG_S = 300 };
 
-static const struct live_case *const tables[] = { live_cases_fill,  live_cases_layout,
-						  live_cases_lost,  live_cases_api,
-						  live_cases_storm, live_cases_worker };
+static const struct live_case *const tables[] = { live_cases_fill,   live_cases_kinds,
+						  live_cases_layout, live_cases_lost,
+						  live_cases_api,    live_cases_storm,
+						  live_cases_worker };
 
 static double now(void)
 {
@@ -37,9 +38,12 @@ static double now(void)
 __attribute__((noreturn)) static void run_case(const struct live_case *c,
 					       struct live_shared *shared)
 {
-	struct live l = {
-		.c = c, .nr_pages = c->nr_pages, .sock = -1, .uffd = -1, .shared = shared
-	};
+	struct live l = { .c = c,
+			  .nr_pages = c->nr_pages,
+			  .sock = -1,
+			  .uffd = -1,
+			  .memfd = -1,
+			  .shared = shared };
 	const char *lacks = live_house_lacks(c->with), *seed = getenv("LIVE_SEED");
 
 	if (lacks)
@@ -82,7 +86,7 @@ static int start_case(const struct live_case *c, struct live_shared *shared, FIL
 	status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 	if (!status && shared->reason[0])
 		status = 1; /* a child whose end nobody has looked at */
-	printf("case=%s kind=anonymous %s ms=%.0f%s", c->name, verdict(status),
+	printf("case=%s kind=%s %s ms=%.0f%s", c->name, live_house_kind(c->with), verdict(status),
 	       (now() - begun) * 1e3, shared->note);
 	if (status)
 		printf(" reason=\"%s\"", shared->reason);
@@ -113,6 +117,7 @@ int main(int argc, char **argv)
 
 	if (shared == MAP_FAILED || !failed)
 		return 1;
+	live_house_want_huge();
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
 		for (const struct live_case *c = tables[t]; c->name; c++) {
 			int r;

@@ -28,11 +28,20 @@ static const uint64_t EVENTS = UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REM
 
 /* ---- userfaultfd ---- */
 
+/* What a kind of memory asks for. */
+static uint64_t features_of(unsigned with)
+{
+	if (!(with & LIVE_MINOR))
+		return 0;
+	return with & LIVE_HUGE ? UFFD_FEATURE_MINOR_HUGETLBFS : UFFD_FEATURE_MINOR_SHMEM;
+}
+
 /* For an ordinary user without fork events, which take privilege. */
-static int open_uffd(bool forks)
+static int open_uffd(unsigned with)
 {
 	struct uffdio_api api = { .api = UFFD_API,
-				  .features = EVENTS | (forks ? UFFD_FEATURE_EVENT_FORK : 0) };
+				  .features = EVENTS | features_of(with) |
+					      (with & LIVE_FORK ? UFFD_FEATURE_EVENT_FORK : 0) };
 	int flags = O_CLOEXEC | O_NONBLOCK;
 	int fd = (int)syscall(SYS_userfaultfd, flags);
 
@@ -45,11 +54,13 @@ static int open_uffd(bool forks)
 	return fd;
 }
 
-static uint64_t register_at(int fd, const void *at, uint64_t len)
+static uint64_t register_at(int fd, const void *at, uint64_t len, unsigned with)
 {
 	struct uffdio_register r = { .range = { (uintptr_t)at, len },
 				     .mode = UFFDIO_REGISTER_MODE_MISSING };
 
+	if (with & LIVE_MINOR)
+		r.mode |= UFFDIO_REGISTER_MODE_MINOR;
 	return ioctl(fd, UFFDIO_REGISTER, &r) ? 0 : r.ioctls;
 }
 
@@ -58,26 +69,27 @@ const char *live_house_lacks(unsigned with)
 	void *page = mmap(NULL, LIVE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 			  0);
 	const char *lacks = NULL;
-	int fd = open_uffd(false);
+	int fd = open_uffd(0);
 
 	if (fd < 0)
 		lacks = "no userfaultfd with layout events to be had";
-	else if (with & LIVE_POISON && !(register_at(fd, page, LIVE_PAGE) >> POISON_BIT & 1))
+	else if (with & LIVE_POISON && !(register_at(fd, page, LIVE_PAGE, 0) >> POISON_BIT & 1))
 		lacks = "this kernel has no UFFDIO_POISON (Linux 6.6)";
 	(void)close(fd);
 	(void)munmap(page, LIVE_PAGE);
-	if (lacks || !(with & LIVE_FORK))
+	if (lacks)
 		return lacks;
-	fd = open_uffd(true);
+	fd = open_uffd(with);
 	if (fd < 0)
-		return "fork events need CAP_SYS_PTRACE";
+		return with & LIVE_FORK ? "fork events need CAP_SYS_PTRACE"
+					: "this kernel has no minor faults (Linux 5.14)";
 	(void)close(fd);
 	return NULL;
 }
 
 void live_register(struct live *l, void *at, uint64_t pages)
 {
-	LIVE_CHECK(l, register_at(l->uffd, at, pages * LIVE_PAGE));
+	LIVE_CHECK(l, register_at(l->uffd, at, pages * LIVE_PAGE, l->c->with));
 }
 
 static void give_away(struct live *l)
@@ -102,12 +114,9 @@ static void give_away(struct live *l)
 /* The server holds the last descriptor, as after a real restore. */
 void live_house_task(struct live *l)
 {
-	size_t len = l->nr_pages * LIVE_PAGE;
-
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	LIVE_CHECK(l, mmap(l->base, len, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == l->base);
-	l->uffd = open_uffd(l->c->with & LIVE_FORK);
+	live_house_map(l);
+	l->uffd = open_uffd(l->c->with);
 	LIVE_CHECK(l, l->uffd >= 0);
 	if (!(l->c->with & LIVE_LATE)) {
 		live_register(l, l->base, l->nr_pages);
