@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 # For SOAK_SECONDS (90), with each CRIU: four destinations at once restore over and over, in turn from `lazyd serve` and from
 # local images, while keepers and workers are killed, the source is killed, stopped and started, the link is cut, the
-# page cache is dropped and the disk is slow, all at random (SOAK_SEED), in a memory group that has little more than the
-# restored processes need. Every byte of every restore is compared. At the end nothing is left: no process, descriptor
-# or memory.
+# page cache is dropped and the disk of both ends is slow, all at random (SOAK_SEED), in a memory group that has little
+# more than the restored processes need. Every byte of every restore is compared. At the end nothing is left: no process,
+# descriptor, thread or memory.
 export LIMIT=$((${SOAK_SECONDS:-90} + 300))
 # shellcheck source=tests/net/lib-net.sh
 . "$(dirname "$0")/lib-net.sh"
@@ -70,6 +70,8 @@ if [ -n "${GUEST:-}" ]; then
 	: >"$DIR/kills"
 	until=$((SECONDS + ${SOAK_SECONDS:-90}))
 	for ((round = 0; SECONDS < until; round++)); do
+		# What is free of the group goes to the page cache: all have to get it back from there.
+		[ "$GUEST" != 1 ] || cat "$HOST_DIR/holes" >/dev/null
 		if (((round + GUEST) % 2)); then again remote; else again local; fi
 	done
 	[ "$(find /proc/self/fd -mindepth 1 | wc -l)" -lt 16 ] || fail "descriptors are left: $(readlink /proc/self/fd/*)"
@@ -86,11 +88,15 @@ group() {
 }
 
 leave_groups() {
-	local at
+	local at pid
 	for at in $GROUP $SLOW; do
-		rmdir "$at" 2>/dev/null
+		# After a failure somebody may still be in there.
+		while read -r pid; do
+			echo "$pid" >"${at%/*}/cgroup.procs"
+		done <"$at/cgroup.procs"
+		rmdir "$at"
 	done
-}
+} 2>/dev/null
 
 disk=$(stat -c %Hd:%Ld "$DIR")
 # What can be dropped from the page cache of the images; nobody else's.
@@ -100,15 +106,17 @@ drop_images() {
 		dd if="$image" iflag=nocache count=0 status=none
 	done
 }
-slow_disk() { [ -z "$SLOW" ] || echo "$disk $1" >"$SLOW/blkio.throttle.read_bps_device"; } 2>/dev/null
+slow_disk() { echo "$disk $1" >"$SLOW/blkio.throttle.read_bps_device"; }
+source_is_slow() { [ -z "$SLOW" ] || echo "$SOURCE_PID" >"$SLOW/cgroup.procs" || fail "the source cannot enter $SLOW"; }
 
 disturb() {
 	local kind
-	case $((RANDOM % 5)) in
+	case $((RANDOM % kinds_here)) in
 	0)
 		source_kill
 		nap
 		source_up
+		source_is_slow
 		kind=restarts
 		;;
 	1)
@@ -138,15 +146,19 @@ disturb() {
 	kinds[$kind]=$((${kinds[$kind]:-0} + 1))
 }
 
-GROUP=$(group memory) SLOW=$(group blkio)
+GROUP=$(group memory) SLOW=$(group blkio) kinds_here=5
 trap leave_groups EXIT
-[ -z "$GROUP" ] || echo $((guests * (mb + 64) << 20)) >"$GROUP/memory.limit_in_bytes" || fail "no memory limit"
+slow_disk 0 2>/dev/null || kinds_here=4
+[ -z "$GROUP" ] || echo $((guests * (mb + 24) << 20)) >"$GROUP/memory.limit_in_bytes" || fail "no memory limit"
+truncate -s $((guests * (mb + 24)))M "$DIR/holes"
 export GROUP SLOW SOAK_SEED=$seed
 declare -A kinds
 work fill $mb 2
 leave
-descriptors() { find "/proc/$SOURCE_PID/fd" -mindepth 1 | wc -l; }
-fds_before=$(descriptors)
+source_is_slow
+# count OF: descriptors (fd) or threads (task) of the source.
+count() { find "/proc/$SOURCE_PID/$1" -mindepth 1 -maxdepth 1 | wc -l; }
+fds_before=$(count fd) threads_before=$(count task)
 pids=()
 for ((i = 1; i <= guests; i++)); do
 	destination $i
@@ -164,12 +176,17 @@ for ((i = 1; i <= guests; i++)); do
 	sed -n 's/^soak //p' "$DIR/guest-$i.out"
 done
 # shellcheck disable=SC2317 # within calls it
-is_flat() { [ "$(descriptors)" -le $((fds_before + 2)) ]; }
-within 10 is_flat || fail "the source had $fds_before descriptors and has $(descriptors) without clients"
+is_flat() { [ "$(count fd)" -le $((fds_before + 2)) ] && [ "$(count task)" -le $((threads_before + 2)) ]; }
+within 20 is_flat || fail "the source had $fds_before descriptors and $threads_before threads, and has $(count fd) and" \
+	"$(count task) without clients"
+fds_after=$(count fd) threads_after=$(count task)
 rss=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$SOURCE_PID/status")
 [ "$rss" -lt 65536 ] || fail "the source has used $rss KiB"
-left=0
+sum() { awk -v name="$1" -v RS='[ \n]' -F= '$1 == name { n += $2 } END { print n + 0 }' "$DIR"/guest-*.out; }
+left=0 pressed=''
 if [ -n "$GROUP" ]; then
+	pressed=$(cat "$GROUP/memory.failcnt")
+	[ "$pressed" -gt 0 ] || fail "the memory group was never short of memory"
 	# shellcheck disable=SC2317 # within calls it
 	is_empty() {
 		echo 0 >"$GROUP/memory.force_empty"
@@ -179,11 +196,11 @@ if [ -n "$GROUP" ]; then
 	within 20 is_empty || fail "nobody is left in the memory group, but $left bytes are"
 fi
 source_over
-sum() { awk -v name="$1" -v RS='[ \n]' -F= '$1 == name { n += $2 } END { print n + 0 }' "$DIR"/guest-*.out; }
 printf 'result test=%s criu=%s seed=%s seconds=%s rounds=%s kills=%s' "$NAME" "$VER" "$seed" "${SOAK_SECONDS:-90}" \
 	"$(sum rounds)" "$(sum kills)"
 for kind in "${!kinds[@]}"; do
 	printf ' %s=%s' "$kind" "${kinds[$kind]}"
 done
-printf ' source_rss_kb=%s source_fds=%s left_bytes=%s\n' "$rss" "$fds_before" "$left"
+printf ' pressed=%s source_rss_kb=%s source_fds=%s,%s source_threads=%s,%s left_bytes=%s\n' "$pressed" "$rss" \
+	"$fds_before" "$fds_after" "$threads_before" "$threads_after" "$left"
 [ "$(sum rounds)" -ge $guests ] && [ "$(sum kills)" -gt 0 ] || fail "nothing has happened"
