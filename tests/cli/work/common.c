@@ -10,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 static const char *fifo_path;
 static sigset_t go_signal;
+static int tell = -1; /* where the parent listens until this process is ready */
 
 void work_start(const char *fifo)
 {
@@ -77,11 +79,60 @@ void work_ready(const char *fmt, ...)
 	char head[32];
 	va_list ap;
 
-	snprintf(head, sizeof(head), "ready %d ", (int)getpid());
-	va_start(ap, fmt);
-	speak(head, fmt, ap);
-	va_end(ap);
+	if (tell >= 0) {
+		if (write(tell, "r", 1) != 1)
+			work_bad("write: %s", strerror(errno));
+		close(tell);
+		tell = -1;
+	} else {
+		snprintf(head, sizeof(head), "ready %d ", (int)getpid());
+		va_start(ap, fmt);
+		speak(head, fmt, ap);
+		va_end(ap);
+	}
 	work_wait_go();
+}
+
+pid_t work_child(void)
+{
+	int ready[2];
+	pid_t pid;
+	char c;
+
+	if (pipe(ready))
+		work_bad("pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		work_bad("fork: %s", strerror(errno));
+	if (pid == 0) {
+		close(ready[0]);
+		if (tell >= 0)
+			close(tell);
+		tell = ready[1];
+		return 0;
+	}
+	close(ready[1]);
+	if (read(ready[0], &c, 1) != 1)
+		work_bad("child %d did not come up", (int)pid);
+	close(ready[0]);
+	return pid;
+}
+
+void work_wake(pid_t child)
+{
+	if (kill(child, SIGUSR1))
+		work_bad("kill: %s", strerror(errno));
+}
+
+void work_expect_exit(pid_t child, int code)
+{
+	int status;
+
+	if (waitpid(child, &status, 0) != child)
+		work_bad("waitpid %d: %s", (int)child, strerror(errno));
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
+		work_bad("child %d ended with status 0x%x, not exit %d", (int)child,
+			 (unsigned int)status, code);
 }
 
 uint64_t work_number(const char *text, uint64_t least, uint64_t most)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { WORK_PAGE = 4096, WORK_WORDS = WORK_PAGE / 8 };
 
@@ -30,6 +31,14 @@ void work_ready(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The two halves of it, for a process that speaks or waits on its own. */
 void work_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void work_wait_go(void);
+/*
+ * Forks a process that gets dumped too; in the parent it returns when the child is in work_ready(),
+ * which says nothing there, and from which the child's own SIGUSR1, work_wake(), frees it.
+ */
+pid_t work_child(void);
+void work_wake(pid_t child);
+/* Waits for the end of a child, which must be by exit(code). */
+void work_expect_exit(pid_t child, int code);
 /* Says "BAD <pid> <rest>" and ends the process with status 1. */
 void work_bad(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* Reads a number given on the command line, or ends with a usage message. */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * storm FIFO SIZE_MB OPERATIONS [SEED [NAME,NAME...]]: a process that changes the layout of its
- * lazy memory without end, while a second thread reads another area that stays where it is. The
- * storm happens in a window of addresses four times as large as what is populated, so that
+ * storm FIFO SIZE_MB OPERATIONS [SEED [PROCESSES [NAME,NAME...]]]: a process that changes the layout
+ * of its lazy memory without end, while a second thread reads another area that stays where it is.
+ * The storm happens in a window of addresses four times as large as what is populated, so that
  * addresses are used again and again, also by memory moved onto memory that is still there. A flat
  * model says of every page of the window what it must hold: nothing mapped, zeros, or the bytes of
  * a token. Forked children (and theirs) read and change their copy under their copy of the model.
- * At the end every page is compared. The names pick operations (see the table), to find out which
- * one hurts.
+ * At the end every page is compared. PROCESSES are dumped, each the child of the one before it and
+ * with a storm and SIZE_MB of its own; the first one tells what they and all their children have
+ * done, and the longest that one access and one operation took. The names pick operations (see the
+ * table), to find out which one hurts.
  */
 #include "common.h"
 
@@ -22,7 +24,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SEED = 20, SEED_STILL = 21, SEED_NEW = 22, MOST_CHILDREN = 3, MOST_DEPTH = 2 };
+enum { SEED = 20, SEED_STILL = 21, SEED_NEW = 22, SEEDS = 3 };
+enum { MOST_PROCESSES = 9, MOST_CHILDREN = 3, MOST_DEPTH = 2 };
 
 #define UNMAPPED UINT64_MAX
 
@@ -31,10 +34,16 @@ static unsigned char *const window = (unsigned char *)0x100000000000;
 static unsigned char *still;
 static uint64_t *model; /* a token a page of the window, or UNMAPPED */
 static uint64_t window_pages, start_pages, still_pages, next_token, rnd;
-static unsigned int depth, children;
-static uint64_t refused;
+static unsigned int self, depth, children;
 static atomic_bool stop_reading;
-static atomic_ullong reads;
+
+/* Of all processes, in memory that they share and that is never lazy. */
+struct seen {
+	atomic_ullong access_ns, operation_ns; /* the longest */
+	atomic_ullong reads, refused;
+	atomic_ullong done[]; /* by place in the table */
+};
+static struct seen *seen;
 
 static void *page_at(uint64_t page)
 {
@@ -44,6 +53,28 @@ static void *page_at(uint64_t page)
 static uint64_t below(uint64_t bound)
 {
 	return work_rand(&rnd) % bound;
+}
+
+static uint64_t token_of(unsigned int seed, uint64_t page)
+{
+	return work_token(seed + self * SEEDS, page);
+}
+
+static void note_longest(atomic_ullong *longest, uint64_t ns)
+{
+	unsigned long long was = atomic_load(longest);
+
+	while (ns > was && !atomic_compare_exchange_weak(longest, &was, ns))
+		continue;
+}
+
+static void expect(const void *page, uint64_t token, uint64_t number, const char *when)
+{
+	uint64_t t0 = work_ns();
+
+	(void)*(const volatile unsigned char *)page;
+	note_longest(&seen->access_ns, work_ns() - t0);
+	work_expect(page, token, number, when);
 }
 
 static void set(uint64_t first, uint64_t count, uint64_t token)
@@ -105,7 +136,7 @@ static void find_out(uint64_t src, uint64_t count, uint64_t dst, uint64_t dst_co
 {
 	bool at_src, at_dst;
 
-	refused++;
+	seen->refused++;
 	for (uint64_t i = 0; i < count || i < dst_count; i++) {
 		at_src = i < count && is_mapped(src + i);
 		at_dst = i < dst_count && is_mapped(dst + i);
@@ -183,7 +214,7 @@ static void op_leave(void)
 		return;
 	if (try_mremap(src, count, count, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, dst) ==
 	    MAP_FAILED) {
-		refused++;
+		seen->refused++;
 		if (errno != EFAULT && errno != ENOMEM && errno != EINVAL)
 			work_bad("mremap dontunmap: %s", strerror(errno));
 		for (uint64_t i = 0; i < count; i++) {
@@ -223,7 +254,7 @@ static void op_grow(void)
 	if (n == 0)
 		return;
 	if (try_mremap(src, count, count + n, 0, src) == MAP_FAILED) {
-		refused++;
+		seen->refused++;
 		if (errno != EFAULT && errno != ENOMEM)
 			work_bad("mremap grow: %s", strerror(errno));
 		return;
@@ -238,7 +269,7 @@ static void op_unmap(void)
 	if (munmap(page_at(first), count * WORK_PAGE)) {
 		if (errno != ENOMEM)
 			work_bad("munmap: %s", strerror(errno));
-		refused++;
+		seen->refused++;
 		return;
 	}
 	set(first, count, UNMAPPED);
@@ -269,7 +300,7 @@ static void op_drop(void)
 	     madvise(page_at(first), count * WORK_PAGE, MADV_DONTNEED)))
 		work_bad("madvise dontneed: %s", strerror(errno));
 	set(first, count, 0);
-	work_expect(page_at(first + below(count)), 0, first, "just dropped");
+	expect(page_at(first + below(count)), 0, first, "just dropped");
 }
 
 /* Changes that split an area without a word to a userfaultfd. */
@@ -291,7 +322,7 @@ static void op_split(void)
 	/* ENOMEM: too many areas. EINVAL and EPERM: mlock beyond what is allowed. */
 	if (ret && errno != ENOMEM && errno != EPERM && errno != EAGAIN)
 		work_bad("split: %s", strerror(errno));
-	work_expect(page_at(page), model[page], page, "split");
+	expect(page_at(page), model[page], page, "split");
 }
 
 static void op_join(void)
@@ -311,12 +342,12 @@ static void op_write(void)
 	if (mprotect(page_at(page), WORK_PAGE, PROT_READ | PROT_WRITE)) {
 		if (errno != ENOMEM)
 			work_bad("mprotect: %s", strerror(errno));
-		refused++;
+		seen->refused++;
 		return;
 	}
 	if (below(2))
-		work_expect(page_at(page), model[page], page, "before write");
-	model[page] = work_token(SEED_NEW, next_token++);
+		expect(page_at(page), model[page], page, "before write");
+	model[page] = token_of(SEED_NEW, next_token++);
 	work_write(page_at(page), model[page]);
 }
 
@@ -324,7 +355,7 @@ static void op_read(void)
 {
 	uint64_t count, page = pick_mapped(1, &count);
 
-	work_expect(page_at(page), model[page], page, "read");
+	expect(page_at(page), model[page], page, "read");
 }
 
 static void run(uint64_t operations);
@@ -338,7 +369,7 @@ static void compare_all(const char *when)
 		uint64_t page = work_order_next(&order);
 
 		if (model[page] != UNMAPPED)
-			work_expect(page_at(page), model[page], page, when);
+			expect(page_at(page), model[page], page, when);
 		else if (depth == 0 && is_mapped(page))
 			work_bad("%s: page %llu is mapped and should not be", when,
 				 (unsigned long long)page);
@@ -381,6 +412,7 @@ static void op_fork(void)
 	depth++;
 	children = 0;
 	rnd ^= (uint64_t)getpid() << 32;
+	next_token = (uint64_t)getpid() << 32;
 	switch (below(4)) {
 	case 0:
 		_exit(0);
@@ -400,13 +432,12 @@ static struct {
 	const char *name;
 	void (*run)(void);
 	unsigned int weight;
-	uint64_t done;
 } table[] = {
-	{ "move", op_move, 12, 0 },   { "resize", op_resize, 6, 0 }, { "onto", op_onto, 4, 0 },
-	{ "leave", op_leave, 4, 0 },  { "shrink", op_shrink, 6, 0 }, { "grow", op_grow, 10, 0 },
-	{ "unmap", op_unmap, 8, 0 },  { "map", op_map, 8, 0 },       { "drop", op_drop, 8, 0 },
-	{ "split", op_split, 12, 0 }, { "join", op_join, 4, 0 },     { "write", op_write, 12, 0 },
-	{ "read", op_read, 30, 0 },   { "fork", op_fork, 1, 0 },
+	{ "move", op_move, 12 },   { "resize", op_resize, 6 }, { "onto", op_onto, 4 },
+	{ "leave", op_leave, 4 },  { "shrink", op_shrink, 6 }, { "grow", op_grow, 10 },
+	{ "unmap", op_unmap, 8 },  { "map", op_map, 8 },       { "drop", op_drop, 8 },
+	{ "split", op_split, 12 }, { "join", op_join, 4 },     { "write", op_write, 12 },
+	{ "read", op_read, 30 },   { "fork", op_fork, 1 },
 };
 
 enum { TABLE = sizeof(table) / sizeof(table[0]) };
@@ -418,13 +449,15 @@ static void run(uint64_t operations)
 	for (unsigned int i = 0; i < TABLE; i++)
 		total += table[i].weight;
 	while (operations-- > 0) {
-		uint64_t at = below(total);
+		uint64_t at = below(total), t0;
 		unsigned int i = 0;
 
 		while (at >= table[i].weight)
 			at -= table[i++].weight;
+		t0 = work_ns();
 		table[i].run();
-		table[i].done++;
+		note_longest(&seen->operation_ns, work_ns() - t0);
+		seen->done[i]++;
 	}
 }
 
@@ -454,29 +487,15 @@ static void *read_still(void *arg)
 	while (!atomic_load(&stop_reading)) {
 		uint64_t p = work_rand(&state) % still_pages;
 
-		work_expect(still + p * WORK_PAGE, work_token(SEED_STILL, p), p, "still area");
-		atomic_fetch_add(&reads, 1);
+		expect(still + p * WORK_PAGE, token_of(SEED_STILL, p), p, "still area");
+		seen->reads++;
 	}
 	return NULL;
 }
 
-int main(int argc, char **argv)
+/* The window, the model of it and the still area, as they are at the dump. */
+static void populate(void)
 {
-	uint64_t operations, absent, t0, storm_ns;
-	char text[1024];
-	pthread_t thread;
-	int n = 0;
-
-	if (argc < 4 || argc > 6)
-		return 2;
-	start_pages = work_number(argv[2], 1, 1 << 16) << 8;
-	operations = work_number(argv[3], 0, UINT32_MAX);
-	rnd = argc > 4 ? work_number(argv[4], 0, UINT64_MAX) : 1;
-	if (argc > 5)
-		choose(argv[5]);
-	WORK_SETTLE_STACK();
-	work_start(argv[1]);
-
 	window_pages = 4 * start_pages;
 	still_pages = start_pages / 4;
 	model = work_area(window_pages * sizeof(*model) / WORK_PAGE);
@@ -487,15 +506,63 @@ int main(int argc, char **argv)
 	madvise(page_at(start_pages), start_pages * WORK_PAGE, MADV_NOHUGEPAGE);
 	/* Every 61st page is never touched before the dump: a hole in the image. */
 	for (uint64_t p = start_pages; p < 2 * start_pages; p++) {
-		model[p] = p % 61 ? work_token(SEED, p) : 0;
+		model[p] = p % 61 ? token_of(SEED, p) : 0;
 		if (model[p])
 			work_write(page_at(p), model[p]);
 	}
 	still = work_area(still_pages);
 	for (uint64_t p = 0; p < still_pages; p++)
-		work_write(still + p * WORK_PAGE, work_token(SEED_STILL, p));
+		work_write(still + p * WORK_PAGE, token_of(SEED_STILL, p));
+}
 
-	work_ready("%llu pages", (unsigned long long)(start_pages + still_pages));
+static void tell(uint64_t absent, uint64_t storm_ns, uint64_t verify_ns)
+{
+	char text[1024];
+	int n = 0;
+
+	for (unsigned int i = 0; i < TABLE; i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, " %s=%llu", table[i].name,
+			      atomic_load(&seen->done[i]));
+	work_say("ok absent=%llu storm_ms=%llu verify_ms=%llu access_us=%llu operation_us=%llu "
+		 "refused=%llu reads=%llu%s",
+		 (unsigned long long)absent, (unsigned long long)(storm_ns / 1000000),
+		 (unsigned long long)(verify_ns / 1000000), atomic_load(&seen->access_ns) / 1000,
+		 atomic_load(&seen->operation_ns) / 1000, atomic_load(&seen->refused),
+		 atomic_load(&seen->reads), text);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t operations, processes, absent, t0, storm_ns;
+	pthread_t thread;
+	pid_t next = 0;
+
+	if (argc < 4 || argc > 7)
+		return 2;
+	start_pages = work_number(argv[2], 1, 1 << 16) << 8;
+	operations = work_number(argv[3], 0, UINT32_MAX);
+	rnd = argc > 4 ? work_number(argv[4], 0, UINT64_MAX) : 1;
+	processes = argc > 5 ? work_number(argv[5], 1, MOST_PROCESSES) : 1;
+	if (argc > 6)
+		choose(argv[6]);
+	WORK_SETTLE_STACK();
+	work_start(argv[1]);
+	seen = mmap(NULL, WORK_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (seen == MAP_FAILED)
+		work_bad("mmap: %s", strerror(errno));
+
+	while (next == 0 && self + 1 < processes) {
+		next = work_child();
+		if (next == 0)
+			self++;
+		else
+			children++;
+	}
+	rnd += self;
+	populate();
+	work_ready("%llu pages", (unsigned long long)(processes * (start_pages + still_pages)));
+	if (next > 0)
+		work_wake(next);
 
 	absent = work_absent(page_at(start_pages), start_pages);
 	t0 = work_ns();
@@ -508,15 +575,8 @@ int main(int argc, char **argv)
 	pthread_join(thread, NULL);
 	compare_all("at the end");
 	for (uint64_t p = 0; p < still_pages; p++)
-		work_expect(still + p * WORK_PAGE, work_token(SEED_STILL, p), p,
-			    "still area at the end");
-
-	for (unsigned int i = 0; i < TABLE; i++)
-		n += snprintf(text + n, sizeof(text) - (size_t)n, " %s=%llu", table[i].name,
-			      (unsigned long long)table[i].done);
-	work_say("ok absent=%llu storm_ms=%llu verify_ms=%llu refused=%llu reads=%llu%s",
-		 (unsigned long long)absent, (unsigned long long)(storm_ns / 1000000),
-		 (unsigned long long)((work_ns() - t0) / 1000000), (unsigned long long)refused,
-		 (unsigned long long)atomic_load(&reads), text);
+		expect(still + p * WORK_PAGE, token_of(SEED_STILL, p), p, "still area at the end");
+	if (self == 0)
+		tell(absent, storm_ns, work_ns() - t0);
 	return 0;
 }

@@ -46,17 +46,6 @@ static pid_t fork_or_die(void)
 	return pid;
 }
 
-static void expect_exit(pid_t pid, int code)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid)
-		work_bad("waitpid %d: %s", (int)pid, strerror(errno));
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
-		work_bad("child %d ended with status 0x%x, not exit %d", (int)pid,
-			 (unsigned int)status, code);
-}
-
 static void fork_and_read(void)
 {
 	pid_t full, early, half, inner;
@@ -69,7 +58,7 @@ static void fork_and_read(void)
 			_exit(0);
 		}
 		read_some(pages, 4, "child");
-		expect_exit(inner, 0);
+		work_expect_exit(inner, 0);
 		_exit(0);
 	}
 	early = fork_or_die();
@@ -82,37 +71,14 @@ static void fork_and_read(void)
 	}
 	for (uint64_t p = pages; p-- > 0;)
 		work_expect(area + p * WORK_PAGE, work_token(10 + self, p), p, "own");
-	expect_exit(early, EXIT_EARLY);
-	expect_exit(half, EXIT_HALF);
-	expect_exit(full, 0);
+	work_expect_exit(early, EXIT_EARLY);
+	work_expect_exit(half, EXIT_HALF);
+	work_expect_exit(full, 0);
 }
 
-static void be(uint64_t number, int tell) __attribute__((noreturn));
-
-/* Makes process `number` and all below it; returns when they wait for the word to go on. */
-static pid_t make(uint64_t number)
-{
-	int ready[2];
-	pid_t pid;
-	char c;
-
-	if (pipe(ready))
-		work_bad("pipe: %s", strerror(errno));
-	pid = fork_or_die();
-	if (pid == 0) {
-		close(ready[0]);
-		munmap(area, pages * WORK_PAGE);
-		be(number, ready[1]);
-	}
-	close(ready[1]);
-	if (read(ready[0], &c, 1) != 1)
-		work_bad("process %d of the tree did not come up", (int)number);
-	close(ready[0]);
-	return pid;
-}
-
-/* The whole life of process `number`; `tell` is where its parent listens, or -1. */
-static void be(uint64_t number, int tell)
+/* The whole life of process `number`. */
+static void be(uint64_t number) __attribute__((noreturn));
+static void be(uint64_t number)
 {
 	static const signed char children[5][2] = {
 		{ 1, 4 }, { 2, -1 }, { 3, -1 }, { -1, -1 }, { -1, -1 }
@@ -126,30 +92,26 @@ static void be(uint64_t number, int tell)
 	for (uint64_t p = 0; p < pages; p++)
 		work_write(area + p * WORK_PAGE, work_token(10 + self, p));
 	while (count < 2 && children[number][count] >= 0) {
-		below[count] = make((uint64_t)children[number][count]);
+		below[count] = work_child();
+		if (below[count] == 0) {
+			munmap(area, pages * WORK_PAGE);
+			be((uint64_t)children[number][count]);
+		}
 		count++;
 	}
-	if (tell < 0) {
-		work_ready("5 processes of %llu pages", (unsigned long long)pages);
-	} else {
-		if (write(tell, "r", 1) != 1)
-			work_bad("write: %s", strerror(errno));
-		close(tell);
-		work_wait_go();
-	}
+	work_ready("5 processes of %llu pages", (unsigned long long)pages);
 
 	t0 = work_ns();
 	absent = work_absent(area, pages);
 	for (int i = 0; i < count; i++)
-		if (kill(below[i], SIGUSR1))
-			work_bad("kill: %s", strerror(errno));
+		work_wake(below[i]);
 	if (count == 0)
 		read_some(pages, 6, "leaf");
 	else
 		fork_and_read();
 	for (int i = 0; i < count; i++)
-		expect_exit(below[i], 0);
-	if (tell < 0)
+		work_expect_exit(below[i], 0);
+	if (number == 0)
 		work_say("ok processes=5 forks=12 pages=%llu absent=%llu verify_ms=%llu",
 			 (unsigned long long)(5 * pages), (unsigned long long)absent,
 			 (unsigned long long)((work_ns() - t0) / 1000000));
@@ -163,5 +125,5 @@ int main(int argc, char **argv)
 	pages = work_number(argv[2], 1, 1 << 16) << 8;
 	WORK_SETTLE_STACK();
 	work_start(argv[1]);
-	be(0, -1);
+	be(0);
 }
