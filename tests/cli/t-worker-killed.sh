@@ -8,36 +8,20 @@
 megabytes=1024
 resident_kb() { awk '$1 == "VmRSS:" { print $2 }' "/proc/$PID/status"; }
 
-# A worker other than the last one killed, into WORKER.
-WORKER='' last=''
-another_worker() {
-	daemon_is_over && return 0
-	WORKER=$(children "$DAEMON_PID" | head -n 1)
-	[ -n "$WORKER" ] && [ "$WORKER" != "$last" ] && alive "$WORKER"
-}
-
 work fill $megabytes 2
 dump
 daemon
+if [ "$DAEMON" = criu ]; then WORKER=$DAEMON_PID; else pair; fi
 restore
-if [ "$DAEMON" = criu ]; then
-	WORKER=$DAEMON_PID
-else
-	another_worker
-	[ -n "$WORKER" ] || fail "the daemon has no worker process"
-fi
 # Stopped first, to see for certain that there was something left to do.
 kill -STOP "$WORKER" || once_more "the fill was over before its worker could be killed"
 resident=$(resident_kb)
 [ "$resident" -lt $((megabytes * 1000)) ] || fail "all was filled before the worker could be killed"
-kill -KILL "$WORKER"
+if [ "$DAEMON" = criu ]; then kill -KILL "$WORKER"; else kill_worker; fi
 go
 kills=1
-while [ "$DAEMON" = lazyd ] && [ $kills -lt 5 ]; do
-	last=$WORKER
-	within 20 another_worker || fail "no new worker has come after $kills kills"
-	daemon_is_over && break
-	kill -KILL "$WORKER" 2>/dev/null && kills=$((kills + 1))
+while [ "$DAEMON" = lazyd ] && [ $kills -lt 5 ] && kill_worker; do
+	kills=$((kills + 1))
 done
 answer 120 || known "$ANSWER"
 daemon_ok 60

@@ -7,24 +7,16 @@
 . "$(dirname "$0")/lib-net.sh"
 [ "$DAEMON" = lazyd ] || skip "CRIU's daemon is one process"
 
-# shellcheck disable=SC2317 # within calls it
-another_worker() {
-	daemon_is_over && return 0
-	WORKER=$(children "$DAEMON_PID" | head -n 1)
-	[ -n "$WORKER" ] && [ "$WORKER" != "$last" ] && alive "$WORKER"
-}
-
 link_rate 400
-SOURCE=lazyd last=''
+SOURCE=lazyd
 work fill 256 2
 leave
 arrive
+pair
 go
 for ((kills = 0; kills < 5; kills++)); do
 	receive 8 || fail "the fill was over after $kills kills"
-	within 20 another_worker || fail "no new worker has come after $kills kills"
-	kill -KILL "$WORKER"
-	last=$WORKER
+	kill_worker || fail "the fill was over after $kills kills, and one more"
 done
 answer_ok 60
 daemon_ok 60
@@ -33,13 +25,13 @@ daemon_ok 60
 source_over
 report "source=$SOURCE kills=$kills" "$ANSWER"
 
-SOURCE=criu-live last=''
+SOURCE=criu-live
 work bus 64
 source_pid=$PID
 leave
 arrive --source-timeout 2
+pair
 receive 8 || fail "the fill was over before its worker could be killed"
-another_worker
 kill -KILL "$WORKER"
 source_end 30 || fail "the live source does not notice"
 [ "$SOURCE_RC" != 0 ] || fail "the live source takes a failure for success"
