@@ -325,6 +325,14 @@ leave() {
 	PROC=/proc
 }
 
+# low_pids: before each of many restores: what else starts here must not have come to the pids of the source, at one of
+# which criu restore would find it.
+low_pids() {
+	local last
+	read -r last </proc/sys/kernel/ns_last_pid
+	[ "$last" -lt 10000 ] || echo 1000 >/proc/sys/kernel/ns_last_pid || fail "pids cannot be set back"
+}
+
 # arrive ARGUMENT...: at the destination; the arguments are the daemon's.
 arrive() {
 	IMAGES=$DIR/arrived RESTORE_IMAGES=$DIR/arrived

@@ -80,6 +80,7 @@ fill() {
 	fi
 	RESTORE_IMAGES=$IMAGES
 	before=$(files)
+	low_pids
 	daemon "${server[@]}"
 	pair
 	(try_restore) &

@@ -45,6 +45,7 @@ again() {
 		arrive_only=()
 		IMAGES=$HOST_DIR/images RESTORE_IMAGES=$HOST_DIR/images
 	fi
+	low_pids
 	daemon "${arrive_only[@]}"
 	pair
 	kill_by_turns 7>&- &
