@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/engine.h"
 #include "uffd/space.h"
 #include "uffd/state.h"
@@ -632,8 +633,6 @@ int main(void)
 {
 	Suite *s = suite_create("alloc");
 	TCase *t = tcase_create("alloc");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, plans);
@@ -648,8 +647,5 @@ int main(void)
 	tcase_add_test(t, states);
 	tcase_add_test(t, replays);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proto/asker.h"
+#include "tests/lib/suite.h"
 
 enum { TEXT = 8192, STREAM = 1 << 17, ASKS = 8, PID = 1000 };
 
@@ -703,8 +704,6 @@ int main(void)
 {
 	Suite *s = suite_create("asker");
 	TCase *t = tcase_create("asker");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_loop_test(t, the_probe_comes_first, 0, 2);
@@ -729,8 +728,5 @@ int main(void)
 	tcase_add_test(t, nothing_follows_the_end);
 	tcase_add_loop_test(t, garbage, 0, 20);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

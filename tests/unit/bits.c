@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/bits.h"
 
 /* Past one word of summary, which covers 64 * 64 bits. */
@@ -218,8 +219,6 @@ int main(void)
 {
 	Suite *s = suite_create("bits");
 	TCase *t = tcase_create("bits");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, like_the_model, 0, 4 * NR_SIZES);
@@ -229,8 +228,5 @@ int main(void)
 	tcase_add_test(t, sizes_in_bytes);
 	tcase_add_test(t, far_apart);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -11,6 +11,7 @@
 #include "pagemap/chain.h"
 #include "proto/criu/pagemap.pb-c.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/suite.h"
 
 #define K4(n) ((uint64_t)(n) << 12)
 #define MUST_EQ(a, b)                                                                 \
@@ -508,8 +509,6 @@ int main(void)
 {
 	Suite *s = suite_create("chain");
 	TCase *t = tcase_create("chain");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, one_level);
@@ -525,8 +524,5 @@ int main(void)
 	tcase_add_test(t, no_messages);
 	tcase_add_loop_test(t, like_the_model, 0, 60);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

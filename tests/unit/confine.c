@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/suite.h"
 #include "tool/confine.h"
 #include "uffd/lazyd.h"
 
@@ -285,8 +286,6 @@ int main(void)
 {
 	Suite *s = suite_create("confine");
 	TCase *t = tcase_create("confine");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	has_landlock = has_filter && syscall(SYS_landlock_create_ruleset, NULL, 0,
 					     LANDLOCK_CREATE_RULESET_VERSION) > 0;
@@ -299,8 +298,5 @@ int main(void)
 	tcase_add_test(t, connects_as_it_was_asked_to);
 	tcase_add_test(t, the_server);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

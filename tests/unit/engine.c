@@ -6,6 +6,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "tests/lib/transcript.h"
 
 START_TEST(a_fault_is_read_alone)
@@ -411,8 +412,6 @@ int main(void)
 {
 	Suite *s = suite_create("engine");
 	TCase *t = tcase_create("faults");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, a_fault_is_read_alone);
 	tcase_add_test(t, one_page_has_one_request);
@@ -454,8 +453,5 @@ int main(void)
 	tcase_add_test(t, what_others_wait_for_stays);
 	tcase_add_test(t, a_number_is_used_again);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

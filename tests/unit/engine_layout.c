@@ -4,8 +4,8 @@
  * is dropped, and whoever waited for it is woken. The language is that of tests/lib/transcript.h.
  */
 #include <check.h>
-#include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "tests/lib/transcript.h"
 
 /* ---- remap ---- */
@@ -274,8 +274,6 @@ int main(void)
 {
 	Suite *s = suite_create("engine_layout");
 	TCase *t = tcase_create("remap");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, a_read_follows_its_page);
 	tcase_add_test(t, a_read_torn_apart);
@@ -305,8 +303,5 @@ int main(void)
 	tcase_add_test(t, an_exit_told_by_enospc);
 	tcase_add_test(t, an_exit_ends_a_stall);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

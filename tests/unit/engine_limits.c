@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "tests/lib/transcript.h"
 #include "uffd/engine.h"
 #include "uffd/limits.h"
@@ -197,8 +198,6 @@ int main(void)
 {
 	Suite *s = suite_create("engine_limits");
 	TCase *t = tcase_create("limits");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, faults_past_the_queue_are_woken);
 	tcase_add_test(t, faults_past_the_requests_wait);
@@ -213,8 +212,5 @@ int main(void)
 	tcase_add_test(t, huge_pages_are_slices_of_their_own);
 	tcase_add_test(t, numbers_run_out);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

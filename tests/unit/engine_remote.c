@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "tests/lib/transcript.h"
 #include "uffd/engine.h"
 #include "uffd/limits.h"
@@ -266,8 +267,6 @@ int main(void)
 {
 	Suite *s = suite_create("engine_remote");
 	TCase *t = tcase_create("window");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, faults_are_urgent);
 	tcase_add_test(t, at_first_a_few_pages);
@@ -292,8 +291,5 @@ int main(void)
 	tcase_add_test(t, not_when_all_is_given_up);
 	tcase_add_test(t, nobody_comes_after_the_release);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -4,8 +4,8 @@
  * language is that of tests/lib/transcript.h.
  */
 #include <check.h>
-#include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "tests/lib/transcript.h"
 
 #define EIGHT "image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
@@ -356,8 +356,6 @@ int main(void)
 {
 	Suite *s = suite_create("engine_results");
 	TCase *t = tcase_create("later");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, eagain_waits_for_the_time);
 	tcase_add_test(t, eagain_has_a_longest_wait);
@@ -397,8 +395,5 @@ int main(void)
 	tcase_add_test(t, abandoned_and_forked);
 	tcase_add_test(t, abandoned_where_nothing_is_mapped);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

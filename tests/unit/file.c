@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,6 +16,7 @@
 
 #include "iouring/ring.h"
 #include "iouring/source.h"
+#include "tests/lib/suite.h"
 
 enum { PAGE = 4096, PAGES = 768, BYTES = PAGES * PAGE, MIB = 1 << 20 };
 static const uint64_t TIB = 1ULL << 40;
@@ -545,8 +545,7 @@ int main(void)
 {
 	Suite *s = suite_create("file");
 	TCase *f = tcase_create("file"), *c = tcase_create("completed");
-	int failed, ret = lz_ring_open(&ring, 8);
-	SRunner *r;
+	int ret = lz_ring_open(&ring, 8);
 
 	if (ret) {
 		printf("skipped: io_uring: %s\n", strerror(-ret));
@@ -579,9 +578,5 @@ int main(void)
 	tcase_add_test(c, goes_on_after_an_interruption_but_not_for_ever);
 	tcase_add_test(c, ends_with_what_went_wrong);
 	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -17,6 +17,7 @@
 
 #include "iouring/ring.h"
 #include "iouring/source.h"
+#include "tests/lib/suite.h"
 
 enum { PAGE = 4096, SLICE = 16 * PAGE, BYTES = 64 * SLICE };
 
@@ -181,8 +182,7 @@ int main(void)
 {
 	Suite *s = suite_create("file_cold");
 	TCase *t = tcase_create("file_cold");
-	int ret = lz_ring_open(&ring, 8), f = cold_file(), failed;
-	SRunner *r;
+	int ret = lz_ring_open(&ring, 8), f = cold_file();
 
 	if (ret || f < 0 || !can_be_cold(f)) {
 		printf("skipped: io_uring: %s; a file here: %s; its pages can be dropped: %s\n",
@@ -199,9 +199,5 @@ int main(void)
 	tcase_add_test(t, shrinks_under_us);
 	tcase_add_test(t, nothing_is_resident_where_mincore_lies);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

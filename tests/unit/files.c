@@ -20,6 +20,7 @@
 #include "proto/criu/inventory.pb-c.h"
 #include "proto/criu/pstree.pb-c.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/suite.h"
 
 static char dir[] = "/tmp/lazyd-files.XXXXXX";
 static int dirfd_;
@@ -556,8 +557,6 @@ int main(void)
 {
 	Suite *s = suite_create("files");
 	TCase *t = tcase_create("files");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -581,8 +580,5 @@ int main(void)
 	tcase_add_loop_test(t, missing, 0, NR_NEEDED);
 	tcase_add_loop_test(t, no_regular_file, 0, 2 * NR_NEEDED);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

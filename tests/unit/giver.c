@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proto/giver.h"
+#include "tests/lib/suite.h"
 
 enum { TEXT = 8192, STREAM = 1 << 16, MAX_PAGES = 600 };
 
@@ -526,8 +527,6 @@ int main(void)
 {
 	Suite *s = suite_create("giver");
 	TCase *t = tcase_create("giver");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_loop_test(t, a_plain_client, 0, 2);
@@ -544,8 +543,5 @@ int main(void)
 	tcase_add_loop_test(t, nothing_follows_the_end, 0, 4);
 	tcase_add_loop_test(t, garbage, 0, 50);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -2,11 +2,11 @@
 /* Control frames: what goes in comes out, and what is none is refused. */
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/control.pb-c.h"
 #include "proto/hello.h"
+#include "tests/lib/suite.h"
 
 static struct lz_hello hello(void)
 {
@@ -228,8 +228,6 @@ int main(void)
 {
 	Suite *s = suite_create("hello");
 	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
 
 	tcase_add_test(t, a_hello_comes_out_as_it_went_in);
 	tcase_add_test(t, a_welcome_comes_out_as_it_went_in);
@@ -242,9 +240,5 @@ int main(void)
 	tcase_add_test(t, what_is_no_welcome_is_refused);
 	tcase_add_test(t, frames_have_a_length);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -16,6 +16,7 @@
 #include "pagemap/files.h"
 #include "pagemap/identity.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/suite.h"
 
 static const struct imagegen g = { .nr_tasks = 2,
 				   .nr_ranges = 4,
@@ -248,8 +249,6 @@ int main(void)
 {
 	Suite *s = suite_create("identity");
 	TCase *t = tcase_create("identity");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -261,8 +260,5 @@ int main(void)
 	tcase_add_test(t, copied);
 	tcase_add_loop_test(t, unreadable, 0, NR_HASHED);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -7,6 +7,7 @@
 
 #include "proto/image.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/suite.h"
 
 /* A copy without a spare byte, so that a sanitizer sees the first byte read too far. */
 static int init(struct lz_image *i, const struct imagebuf *b, size_t len, uint8_t **copy)
@@ -135,8 +136,6 @@ int main(void)
 {
 	Suite *s = suite_create("image");
 	TCase *t = tcase_create("image");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, round_trip);
 	tcase_add_test(t, inventory_has_its_own_head);
@@ -144,8 +143,5 @@ int main(void)
 	tcase_add_test(t, cut_anywhere);
 	tcase_add_loop_test(t, absurd_size, 0, 6);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

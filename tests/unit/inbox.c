@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/suite.h"
 #include "tool/session.h"
 
 #ifndef SO_PASSPIDFD
@@ -286,17 +287,11 @@ int main(void)
 {
 	Suite *s = suite_create("inbox");
 	TCase *t = tcase_create("killed");
-	SRunner *r;
-	int failed;
 
 	tcase_set_timeout(t, 600);
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, killed_while_it_receives);
 	tcase_add_test(t, killed_while_it_accepts);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

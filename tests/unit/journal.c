@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/engine.h"
 #include "uffd/journal.h"
 
@@ -215,8 +216,6 @@ int main(void)
 {
 	Suite *s = suite_create("journal");
 	TCase *t = tcase_create("journal");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, empty);
@@ -227,8 +226,5 @@ int main(void)
 	tcase_add_test(t, segments_restated);
 	tcase_add_loop_test(t, bad_notes, 0, 7);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

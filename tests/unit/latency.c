@@ -3,6 +3,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/latency.h"
 
 enum { NR_MAX = 5000 };
@@ -96,16 +97,11 @@ int main(void)
 {
 	Suite *s = suite_create("latency");
 	TCase *t = tcase_create("latency");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, nothing_noted);
 	tcase_add_loop_test(t, one_noted, 0, 11);
 	tcase_add_test(t, seams_of_the_buckets);
 	tcase_add_loop_test(t, within_an_eighth, 0, 20);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/map.h"
 
 #define K4(n) ((uint64_t)(n) << 12)
@@ -356,8 +357,6 @@ int main(void)
 {
 	Suite *s = suite_create("map");
 	TCase *t = tcase_create("map");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, like_the_model, 0, 60);
@@ -370,8 +369,5 @@ int main(void)
 	tcase_add_test(t, page_sizes_are_not_joined);
 	tcase_add_test(t, cut_in_the_middle);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

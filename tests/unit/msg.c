@@ -2,8 +2,8 @@
 /* Messages of a userfaultfd: one of each kind, and those that cannot be. */
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/msg.h"
 
 static struct uffd_msg layout(uint8_t event, uint64_t a, uint64_t b, uint64_t c)
@@ -137,8 +137,6 @@ int main(void)
 {
 	Suite *s = suite_create("msg");
 	TCase *t = tcase_create("msg");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, pagefault);
 	tcase_add_test(t, fork_);
@@ -147,8 +145,5 @@ int main(void)
 	tcase_add_test(t, the_rest_is_left_alone);
 	tcase_add_loop_test(t, refuses, 0, 16);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -7,12 +7,12 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "iouring/net.h"
+#include "tests/lib/suite.h"
 
 static struct lz_ring ring;
 static struct lz_net net;
@@ -313,8 +313,7 @@ int main(void)
 {
 	Suite *s = suite_create("net");
 	TCase *t = tcase_create("net");
-	SRunner *r = srunner_create(s);
-	int ret = lz_ring_open(&ring, 8), failed;
+	int ret = lz_ring_open(&ring, 8);
 
 	if (ret) {
 		printf("skipped: io_uring: %s\n", strerror(-ret));
@@ -333,8 +332,5 @@ int main(void)
 	tcase_add_test(t, connecting_goes_on);
 	tcase_add_test(t, unix_sockets_have_fewer_options);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -11,6 +11,7 @@
 
 #include "pagemap/memory.h"
 #include "pagemap/plan.h"
+#include "tests/lib/suite.h"
 
 #define K4(n) ((uint64_t)(n) << 12)
 /* For inner loops: ck_assert() writes to a pipe each time. */
@@ -435,8 +436,6 @@ int main(void)
 {
 	Suite *s = suite_create("plan");
 	TCase *t = tcase_create("plan");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, empty);
@@ -450,8 +449,5 @@ int main(void)
 	tcase_add_test(t, memory_has_one_remote);
 	tcase_add_loop_test(t, ranges_like_the_model, 0, 20);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

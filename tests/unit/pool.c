@@ -3,11 +3,11 @@
 #include <check.h>
 #include <errno.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "iouring/pool.h"
+#include "tests/lib/suite.h"
 
 START_TEST(buffers)
 {
@@ -52,15 +52,10 @@ int main(void)
 {
 	Suite *s = suite_create("pool");
 	TCase *t = tcase_create("pool");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, buffers);
 	tcase_add_test(t, too_much);
 	tcase_add_test_raise_signal(t, behind_the_last, 6);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

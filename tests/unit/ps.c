@@ -11,6 +11,7 @@
 #include "proto/asker.h"
 #include "proto/giver.h"
 #include "proto/ps.h"
+#include "tests/lib/suite.h"
 
 enum { PID = 1000, TEXT = 8192 };
 
@@ -279,8 +280,6 @@ int main(void)
 {
 	Suite *s = suite_create("ps");
 	TCase *t = tcase_create("ps");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, the_short_layout);
 	tcase_add_test(t, the_long_layout);
@@ -291,8 +290,5 @@ int main(void)
 	tcase_add_test(t, the_example_is_what_is_said);
 	tcase_add_test(t, the_example_is_that_of_the_manual);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

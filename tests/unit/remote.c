@@ -18,6 +18,7 @@
 #include "pagemap/files.h"
 #include "pagemap/memory.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/suite.h"
 
 enum { LEVELS = 5, MANY = 4096 };
 
@@ -415,8 +416,6 @@ int main(void)
 {
 	Suite *s = suite_create("remote");
 	TCase *t = tcase_create("remote");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -430,8 +429,5 @@ int main(void)
 	tcase_add_test(t, pages_of_nobody);
 	tcase_add_loop_test(t, header, 0, 2);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -19,6 +19,7 @@
 
 #include "iouring/pool.h"
 #include "iouring/ring.h"
+#include "tests/lib/suite.h"
 
 enum { ENTRIES = 8, BYTES = 3 * 65536 };
 static const int64_t FOREVER = -1;
@@ -386,8 +387,7 @@ int main(void)
 {
 	Suite *s = suite_create("ring");
 	TCase *t = tcase_create("ring");
-	SRunner *r = srunner_create(s);
-	int ret = lz_ring_open(&ring, ENTRIES), failed;
+	int ret = lz_ring_open(&ring, ENTRIES);
 
 	if (ret) {
 		printf("skipped: io_uring: %s\n", strerror(-ret));
@@ -411,8 +411,5 @@ int main(void)
 	tcase_add_test(t, refuses_what_is_never_asked_for);
 	tcase_add_test(t, notifies);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -20,6 +19,7 @@
 #include <unistd.h>
 
 #include "iouring/ring.h"
+#include "tests/lib/suite.h"
 
 enum { ENTRIES = 8, PAGE = 4096 };
 static const struct lz_tag tag = { .kind = LZ_TAG_UFFD, .id = 1 };
@@ -182,8 +182,7 @@ int main(void)
 {
 	Suite *s = suite_create("ring_uffd");
 	TCase *t = tcase_create("ring_uffd");
-	SRunner *r = srunner_create(s);
-	int fd = uffd_open(), ret = lz_ring_open(&ring, ENTRIES), failed;
+	int fd = uffd_open(), ret = lz_ring_open(&ring, ENTRIES);
 
 	if (fd < 0 || ret || !ring.reads_uffd) {
 		printf("skipped: userfaultfd: %s; io_uring: %s; it defers: %s\n",
@@ -199,8 +198,5 @@ int main(void)
 	tcase_add_test(t, is_read_in_submit);
 	tcase_add_test(t, a_cancelled_read_takes_no_message);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

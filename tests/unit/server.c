@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/lib/served.h"
+#include "tests/lib/suite.h"
 
 static struct lz_ring ring;
 static const enum lz_ps_layout layouts[] = { LZ_PS_24, LZ_PS_32 };
@@ -688,8 +689,7 @@ int main(void)
 {
 	Suite *s = suite_create("server");
 	TCase *t = tcase_create("serves"), *once = tcase_create("once");
-	SRunner *r = srunner_create(s);
-	int ret = lz_ring_open(&ring, 8), failed;
+	int ret = lz_ring_open(&ring, 8);
 
 	if (ret) {
 		printf("skipped: io_uring: %s\n", strerror(-ret));
@@ -731,8 +731,5 @@ int main(void)
 	tcase_add_test(once, once_ends_with_all_streams_of_a_lazyd);
 	suite_add_tcase(s, once);
 	tcase_set_timeout(t, 60);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -8,7 +8,6 @@
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/lib/served.h"
+#include "tests/lib/suite.h"
 
 static struct lz_ring ring;
 /* Far away: what is tested is set closer. */
@@ -354,8 +354,7 @@ int main(void)
 {
 	Suite *s = suite_create("server_limits");
 	TCase *t = tcase_create("limits");
-	SRunner *r = srunner_create(s);
-	int ret = lz_ring_open(&ring, 8), failed;
+	int ret = lz_ring_open(&ring, 8);
 
 	if (ret) {
 		printf("skipped: io_uring: %s\n", strerror(-ret));
@@ -376,8 +375,5 @@ int main(void)
 	tcase_add_test(t, idle_is_idle);
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 60);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

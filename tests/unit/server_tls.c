@@ -13,6 +13,7 @@
 #include "iouring/net.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/served.h"
+#include "tests/lib/suite.h"
 
 enum { MANY = 30 }; /* the log holds back more */
 
@@ -366,9 +367,8 @@ int main(void)
 {
 	Suite *s = suite_create("server_tls");
 	TCase *t = tcase_create("server_tls");
-	SRunner *r = srunner_create(s);
 	struct lz_ring probe;
-	int ret = lz_ring_open(&probe, 8), failed;
+	int ret = lz_ring_open(&probe, 8);
 
 	if (ret) {
 		printf("skipped: io_uring: %s\n", strerror(-ret));
@@ -388,8 +388,5 @@ int main(void)
 	tcase_add_test(t, bad_handshakes_cost_themselves);
 	tcase_add_loop_test(t, what_is_pending_completes_a_poll, 0, 2);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

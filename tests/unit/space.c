@@ -2,9 +2,9 @@
 /* One address space: which pages it is owed, where they are, and what is forgotten when. */
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/space.h"
 
 #define K4(n) ((uint64_t)(n) << 12)
@@ -231,8 +231,6 @@ int main(void)
 {
 	Suite *suite = suite_create("space");
 	TCase *t = tcase_create("space");
-	SRunner *r = srunner_create(suite);
-	int failed;
 
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, owed_at_first);
@@ -245,8 +243,5 @@ int main(void)
 	tcase_add_test(t, a_fork);
 	tcase_add_test(t, words_that_outlive_it);
 	suite_add_tcase(suite, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* When to look and when to sleep, as streams of waits tell. */
 #include <check.h>
-#include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/spin.h"
 
 enum { MAX_NS = 30000 };
@@ -127,8 +127,6 @@ int main(void)
 {
 	Suite *s = suite_create("spin");
 	TCase *t = tcase_create("core");
-	SRunner *r;
-	int failed;
 
 	tcase_add_test(t, never_unless_told);
 	tcase_add_test(t, sleeps_where_nothing_faults);
@@ -137,9 +135,5 @@ int main(void)
 	tcase_add_test(t, stops_where_looking_keeps_them_from_coming);
 	tcase_add_test(t, in_a_row);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/bits.h"
 #include "uffd/state.h"
 
@@ -615,8 +616,6 @@ int main(void)
 {
 	Suite *s = suite_create("state");
 	TCase *t = tcase_create("state");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, set_up, tear_down);
@@ -639,8 +638,5 @@ int main(void)
 	tcase_add_test(t, too_much_to_compact);
 	tcase_add_loop_test(t, at_random, 0, 60);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

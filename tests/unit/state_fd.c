@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/lazyd.h"
 #include "uffd/shared.h"
 
@@ -141,8 +142,6 @@ int main(void)
 {
 	Suite *s = suite_create("state_fd");
 	TCase *t = tcase_create("descriptor");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, both_are_the_same);
@@ -151,9 +150,5 @@ int main(void)
 	tcase_add_test(t, what_can_shrink_is_refused);
 	tcase_add_test(t, a_limit_of_files_is_none);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "stream_peer.h"
+#include "tests/lib/suite.h"
 
 /* Reads of random lengths here and there, sent and answered in pieces of random lengths. */
 static void random_reads(unsigned nr, size_t max_cut)
@@ -500,8 +501,6 @@ int main(void)
 {
 	Suite *s = suite_create("stream");
 	TCase *tc = tcase_create("well");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_checked_fixture(tc, world_setup, world_teardown);
 	tcase_set_timeout(tc, 60);
@@ -529,9 +528,5 @@ int main(void)
 	tcase_add_loop_test(tc, release_cut_off, 0, 2);
 	tcase_add_loop_test(tc, abandoned, 0, 2);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "stream_peer.h"
+#include "tests/lib/suite.h"
 
 static void turns(unsigned n)
 {
@@ -553,8 +554,6 @@ int main(void)
 {
 	Suite *s = suite_create("stream_loss");
 	TCase *tc = tcase_create("unwell");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_checked_fixture(tc, world_setup, world_teardown);
 	tcase_set_timeout(tc, 120);
@@ -581,9 +580,5 @@ int main(void)
 	tcase_add_test(tc, release_when_back);
 	tcase_add_test(tc, closed_in_the_middle);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

@@ -13,6 +13,7 @@
 #include "iouring/stream.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/served.h"
+#include "tests/lib/suite.h"
 
 enum { READS = 8, READ_PAGES = 64, FIRST = 512, TURNS = 20000 };
 #define SECOND UINT64_C(1000000000)
@@ -275,8 +276,7 @@ int main(void)
 {
 	Suite *s = suite_create("stream_tls");
 	TCase *t = tcase_create("stream_tls");
-	SRunner *r = srunner_create(s);
-	int ret = lz_ring_open(&ring, 8), failed;
+	int ret = lz_ring_open(&ring, 8);
 
 	if (ret) {
 		printf("skipped: io_uring: %s\n", strerror(-ret));
@@ -291,8 +291,5 @@ int main(void)
 	tcase_add_test(t, has_become_unfit);
 	tcase_add_test(t, does_not_get_on);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

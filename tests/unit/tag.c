@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Tags: what is packed comes back, and no two tags are one number. */
 #include <check.h>
-#include <stdlib.h>
 
 #include "iouring/tag.h"
+#include "tests/lib/suite.h"
 
 static const struct lz_tag tags[] = {
 	{ .kind = LZ_TAG_NONE },
@@ -40,14 +40,9 @@ int main(void)
 {
 	Suite *s = suite_create("tag");
 	TCase *t = tcase_create("tag");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_loop_test(t, round_trip, 0, NR_TAGS);
 	tcase_add_loop_test(t, distinct, 0, NR_TAGS);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "tests/lib/certs.h"
+#include "tests/lib/suite.h"
 
 enum { BIG = 1 << 20, LIMIT = 100000 };
 
@@ -596,8 +597,6 @@ int main(void)
 {
 	Suite *s = suite_create("tls");
 	TCase *t = tcase_create("tls");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	certs_make();
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -622,8 +621,5 @@ int main(void)
 	tcase_add_loop_test(t, clones_have_random_numbers_of_their_own, 0, 2);
 	tcase_add_test(t, clones_use_what_was_read_before);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -8,6 +8,7 @@
 #include "pagemap/range.h"
 #include "pagemap/vmas.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/suite.h"
 
 enum { PRIVATE_ANON = 0x22, REGULAR = 1 << 0 | 1 << 9 };
 
@@ -149,8 +150,7 @@ int main(void)
 {
 	Suite *s = suite_create("vmas");
 	TCase *t = tcase_create("vmas");
-	SRunner *r = srunner_create(s);
-	int failed;
+	int ret;
 
 	tcase_add_loop_test(t, rules, 0, sizeof(rule) / sizeof(rule[0]));
 	tcase_add_test(t, neighbours_stay_apart);
@@ -158,9 +158,7 @@ int main(void)
 	tcase_add_loop_test(t, refused, 0, sizeof(wrong) / sizeof(wrong[0]));
 	tcase_add_test(t, no_message);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
+	ret = run_suite(s);
 	imagebuf_free(&buf);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return ret;
 }

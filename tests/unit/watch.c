@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* When a worker counts as stuck, on a clock of the test's. */
 #include <check.h>
-#include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "tool/watch.h"
 
 enum { LIMIT = 60, MUCH = 100000 };
@@ -99,8 +99,6 @@ int main(void)
 {
 	Suite *s = suite_create("watch");
 	TCase *t = tcase_create("core");
-	SRunner *r;
-	int failed;
 
 	tcase_add_test(t, who_gets_on_is_left_alone);
 	tcase_add_test(t, stuck_once_then_undying);
@@ -108,9 +106,5 @@ int main(void)
 	tcase_add_test(t, looks_count_and_not_time);
 	tcase_add_test(t, a_new_one_begins_anew);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -7,6 +7,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/window.h"
 
 enum { PAGE = LZ_WINDOW_PAGE, SLICE = 64 << 10, READS = 160, RING = 8192 };
@@ -440,8 +441,6 @@ int main(void)
 {
 	Suite *s = suite_create("window");
 	TCase *t = tcase_create("links");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_slow_short_link);
@@ -462,8 +461,5 @@ int main(void)
 	tcase_add_test(t, failed_reads_tell_nothing);
 	tcase_add_test(t, a_clock_that_stands_still);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -10,6 +10,7 @@
 
 #include "proto/asker.h"
 #include "proto/giver.h"
+#include "tests/lib/suite.h"
 
 enum {
 	ROUNDS = 160,
@@ -422,15 +423,10 @@ int main(void)
 {
 	Suite *s = suite_create("wire");
 	TCase *t = tcase_create("wire");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 300);
 	tcase_add_test(t, two_lazyds);
 	tcase_add_test(t, a_lazyd_and_a_criu);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

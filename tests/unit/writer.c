@@ -18,6 +18,7 @@
 #include "proto/criu/pagemap.pb-c.h"
 #include "proto/criu/pstree.pb-c.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/suite.h"
 
 enum { PARENT = LZ_PAGE_PARENT, LAZY = LZ_PAGE_LAZY, PRESENT = LZ_PAGE_PRESENT };
 
@@ -306,8 +307,6 @@ int main(void)
 {
 	Suite *s = suite_create("writer");
 	TCase *t = tcase_create("writer");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, joins, 0, 2);
@@ -320,8 +319,5 @@ int main(void)
 	tcase_add_test(t, small_images);
 	tcase_add_test(t, parent_link);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }
