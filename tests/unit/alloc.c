@@ -5,13 +5,13 @@
  * and the same call then succeeds.
  *
  * limits: small
- * link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
  */
 #include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/failing.h"
 #include "tests/lib/suite.h"
 #include "uffd/engine.h"
 #include "uffd/space.h"
@@ -20,38 +20,6 @@
 #define K4(n) ((uint64_t)(n) << 12)
 
 enum { NR_PAGES = 200, AREAS = 8, ALLOCATIONS_MAX = 50 };
-
-/* ---- the allocator ---- */
-
-static bool is_armed;
-static unsigned left; /* allocations that still succeed */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t nr, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t nr, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static bool fails(void)
-{
-	return is_armed && !left--;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t nr, size_t size)
-{
-	return fails() ? NULL : __real_calloc(nr, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 /* ---- the world, made anew for every failure ---- */
 
@@ -119,29 +87,9 @@ static void tear_down(void)
 	lz_plan_put(plan);
 }
 
-/* @same: asserts that nothing has changed; @changed: that the call did what it is there for. @call
- * itself asserts nothing: ck_assert() asks for memory too. */
 static void exhaust(int (*call)(void), void (*same)(void), void (*changed)(void))
 {
-	int r = -ENOMEM;
-
-	for (unsigned n = 0; r; n++) {
-		ck_assert_uint_lt(n, ALLOCATIONS_MAX);
-		set_up();
-		left = n;
-		is_armed = true;
-		r = call();
-		is_armed = false;
-		if (r) {
-			ck_assert_int_eq(r, -ENOMEM);
-			same();
-			ck_assert_int_eq(call(), 0);
-		} else {
-			ck_assert_uint_gt(n, 0); /* else nothing has been tried */
-		}
-		changed();
-		tear_down();
-	}
+	failing_exhaust(&(struct failing){ set_up, call, same, changed, tear_down });
 }
 
 /* ---- plan, bits, map ---- */
@@ -197,10 +145,9 @@ END_TEST
 START_TEST(sealing)
 {
 	set_up();
-	left = 0;
-	is_armed = true;
+	failing_arm(FAILING_ONCE, 0);
 	lz_plan_seal(plan);
-	is_armed = false;
+	ck_assert(failing_disarm());
 	ck_assert_uint_eq(lz_plan_nr_runs(plan), AREAS);
 	ck_assert_int_eq(lz_plan_page(plan, K4(100), NULL), 0);
 	tear_down();
@@ -414,10 +361,9 @@ static int feed_failing(enum lz_event_type type, unsigned n)
 	const struct lz_event ev = { .type = type, .range = { K4(101), K4(103) }, .to = K4(210) };
 	int r;
 
-	left = n;
-	is_armed = true;
+	failing_arm(FAILING_ONCE, n);
 	r = lz_engine_feed(e, &ev);
-	is_armed = false;
+	(void)failing_disarm();
 	lz_engine_check(e);
 	return r;
 }
@@ -470,8 +416,7 @@ START_TEST(faults)
 	struct lz_action a;
 
 	set_up();
-	left = 0;
-	is_armed = true;
+	failing_arm(FAILING_ONCE, 0);
 	lz_engine_feed(e, &ev);
 	for (uint64_t i = 0; i < 20; i++) {
 		ev = (struct lz_event){ .type = LZ_EV_FAULT, .range = { K4(100 + i), 0 } };
@@ -493,9 +438,8 @@ START_TEST(faults)
 		if (a.type != LZ_ACT_WAKE)
 			lz_engine_feed(e, &ev);
 	}
-	is_armed = false;
+	ck_assert(!failing_disarm());
 	ck_assert(lz_engine_is_done(e));
-	ck_assert_uint_eq(left, 0);
 	tear_down();
 }
 END_TEST
@@ -577,10 +521,9 @@ static void replay_failing(void (*prepare)(void))
 		ck_assert_int_eq(lz_engine_new(&e, &OPTIONS), 0);
 		prepare();
 		lz_engine_free(e);
-		left = n;
-		is_armed = true;
+		failing_arm(FAILING_ONCE, n);
 		r = call_replay();
-		is_armed = false;
+		(void)failing_disarm();
 		if (r) {
 			ck_assert_int_eq(r, -ENOMEM);
 			ck_assert_int_eq(call_replay(), 0);
