@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "proto/criu/pagemap.pb-c.h"
+#include "proto/unpack.h"
 
 enum { PAGE_SHIFT = 12, PAGE_MASK = (1 << PAGE_SHIFT) - 1 };
 enum { IN_PARENT = 1, IS_LAZY = 2, IS_PRESENT = 4, KNOWN_FLAGS = 7 };
@@ -36,9 +37,9 @@ static int read_head(struct lz_chain_level *level)
 		return err;
 	if (!err)
 		return lz_image_refuse(image, -EBADMSG, "holds no record");
-	head = lz__criu__pagemap_head__unpack(NULL, len, payload);
+	head = lz_unpack(&lz__criu__pagemap_head__descriptor, payload, len, &err);
 	if (!head)
-		return lz_image_refuse(image, -EBADMSG, "is no head of a pagemap");
+		return lz_image_refuse(image, err, "is no head of a pagemap");
 	err = refuse_unknown(image, &head->base);
 	level->pages_id = head->pages_id;
 	lz__criu__pagemap_head__free_unpacked(head, NULL);
@@ -122,9 +123,9 @@ static int step(struct lz_chain_level *level)
 		level->entry.start = level->entry.end;
 		return err;
 	}
-	e = lz__criu__pagemap_entry__unpack(NULL, len, payload);
+	e = lz_unpack(&lz__criu__pagemap_entry__descriptor, payload, len, &err);
 	if (!e)
-		return lz_image_refuse(&level->image, -EBADMSG, "is no entry of a pagemap");
+		return lz_image_refuse(&level->image, err, "is no entry of a pagemap");
 	err = refuse_unknown(&level->image, &e->base);
 	if (!err)
 		err = place(level, e);

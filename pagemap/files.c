@@ -13,6 +13,7 @@
 #include "proto/criu/inventory.pb-c.h"
 #include "proto/criu/pagemap.pb-c.h"
 #include "proto/criu/pstree.pb-c.h"
+#include "proto/unpack.h"
 
 enum { TASKS_AT_FIRST = 16 };
 enum { VERSION_OLD = 1, VERSION = 2 };
@@ -35,20 +36,34 @@ static int check_version(const struct lz_dir_file *f, uint32_t version, struct l
 			  f->name, version, VERSION);
 }
 
+/* The first record as a message; NULL if there is none, and what is wrong then is said. */
+static void *first_record(struct lz_image *image, const ProtobufCMessageDescriptor *what, int *err,
+			  const char *otherwise)
+{
+	const uint8_t *payload;
+	void *message = NULL;
+	size_t len;
+	int more = lz_image_next(image, &payload, &len);
+
+	*err = more < 0 ? more : -EBADMSG;
+	if (more > 0)
+		message = lz_unpack(what, payload, len, err);
+	if (more >= 0 && !message)
+		lz_image_refuse(image, *err, "%s", otherwise);
+	return message;
+}
+
 static int read_inventory(const struct lz_images *i, struct lz_why *why)
 {
 	struct lz_dir_file f = lz_dir_file(&i->dir, 0, "inventory.img");
-	Lz__Criu__InventoryEntry *entry = NULL;
+	Lz__Criu__InventoryEntry *entry;
 	struct lz_dir_image in;
-	const uint8_t *payload;
-	size_t len;
 	int err = lz_dir_read(&f, LZ_IMAGE_INVENTORY, &in, why);
 
 	if (err)
 		return err;
-	err = lz_image_next(&in.image, &payload, &len);
-	if (err > 0)
-		entry = lz__criu__inventory_entry__unpack(NULL, len, payload);
+	entry = first_record(&in.image, &lz__criu__inventory_entry__descriptor, &err,
+			     "is no inventory");
 	/*
 	 * Unknown fields are let pass: what they say of sockets, plugins or the dump is the
 	 * restorer's. What page data means is said in the pagemaps, and there none passes.
@@ -57,8 +72,6 @@ static int read_inventory(const struct lz_images *i, struct lz_why *why)
 		err = check_version(&f, entry->img_version, why);
 		lz__criu__inventory_entry__free_unpacked(entry, NULL);
 	} else {
-		if (err >= 0)
-			err = lz_image_refuse(&in.image, -EBADMSG, "is no inventory");
 		lz_dir_refuse(&f, &in.image, err, why);
 	}
 	free(in.bytes);
@@ -69,10 +82,9 @@ static int read_state(const struct lz_images *i, struct lz_task *task, struct lz
 {
 	struct lz_dir_file core = lz_dir_file(&i->dir, 0, "core-%" PRIu32 ".img", task->pid);
 	struct lz_dir_file mm = lz_dir_file(&i->dir, 0, "mm-%" PRIu32 ".img", task->pid);
-	Lz__Criu__CoreEntry *entry = NULL;
+	static const char no_state[] = "does not say what state the task is in";
+	Lz__Criu__CoreEntry *entry;
 	struct lz_dir_image in;
-	const uint8_t *payload;
-	size_t len;
 	int err = lz_dir_read(&core, LZ_IMAGE_CORE, &in, why);
 
 	if (err == -ENOENT) {
@@ -83,33 +95,30 @@ static int read_state(const struct lz_images *i, struct lz_task *task, struct lz
 	}
 	if (err)
 		return err;
-	err = lz_image_next(&in.image, &payload, &len);
-	if (err > 0)
-		entry = lz__criu__core_entry__unpack(NULL, len, payload);
+	entry = first_record(&in.image, &lz__criu__core_entry__descriptor, &err, no_state);
 	if (entry && entry->tc) {
 		uint32_t state = entry->tc->task_state;
 
 		task->dead = state == TASK_DEAD || state == TASK_ZOMBIE;
-		err = 0;
 	} else {
-		if (err >= 0)
-			err = lz_image_refuse(&in.image, -EBADMSG,
-					      "does not say what state the task is in");
+		if (entry)
+			err = lz_image_refuse(&in.image, -EBADMSG, no_state);
 		lz_dir_refuse(&core, &in.image, err, why);
 	}
-	if (entry)
-		lz__criu__core_entry__free_unpacked(entry, NULL);
+	lz__criu__core_entry__free_unpacked(entry, NULL);
 	free(in.bytes);
 	return err;
 }
 
 static int add_task(struct lz_images *i, struct lz_image *image, const uint8_t *payload, size_t len)
 {
-	Lz__Criu__PstreeEntry *entry = lz__criu__pstree_entry__unpack(NULL, len, payload);
+	Lz__Criu__PstreeEntry *entry;
 	struct lz_task task;
+	int err;
 
+	entry = lz_unpack(&lz__criu__pstree_entry__descriptor, payload, len, &err);
 	if (!entry)
-		return lz_image_refuse(image, -EBADMSG, "is no task");
+		return lz_image_refuse(image, err, "is no task");
 	task = (struct lz_task){ .pid = entry->pid, .ppid = entry->ppid };
 	lz__criu__pstree_entry__free_unpacked(entry, NULL);
 	if (!task.pid || task.pid > INT32_MAX)

@@ -13,6 +13,7 @@
 #include "pagemap/range.h"
 #include "proto/criu/mm.pb-c.h"
 #include "proto/image.h"
+#include "proto/unpack.h"
 
 enum { PAGE_SHIFT = 12, PAGE_MASK = (1 << PAGE_SHIFT) - 1 };
 
@@ -96,9 +97,9 @@ int lz_vmas_read(struct lz_image *mm, struct lz_seg **out, size_t *nr)
 		return err;
 	if (!err)
 		return lz_image_refuse(mm, -EBADMSG, "holds no record");
-	entry = lz__criu__mm_entry__unpack(NULL, len, payload);
+	entry = lz_unpack(&lz__criu__mm_entry__descriptor, payload, len, &err);
 	if (!entry)
-		return lz_image_refuse(mm, -EBADMSG, "is no description of a task's areas");
+		return lz_image_refuse(mm, err, "is no description of a task's areas");
 	err = gather(mm, entry, out, nr);
 	lz__criu__mm_entry__free_unpacked(entry, NULL);
 	return err;

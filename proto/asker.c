@@ -195,8 +195,11 @@ static int welcomed(struct lz_asker *a, struct lz_asker_event *ev)
 {
 	struct lz_welcome *w = &a->welcome;
 	uint32_t page_size = a->options.hello.page_size;
+	int err = lz_hello_get_welcome(a->part + LZ_HELLO_LENGTH, a->have - LZ_HELLO_LENGTH, w);
 
-	if (lz_hello_get_welcome(a->part + LZ_HELLO_LENGTH, a->have - LZ_HELLO_LENGTH, w))
+	if (err == -ENOMEM)
+		return broken(a, "there is no memory for the server's welcome");
+	if (err)
 		return broken(a, "the server answers hello with what is no welcome");
 	if (w->refusal[0])
 		return broken(a, "the server refuses: %s", w->refusal);

@@ -99,6 +99,9 @@ static int greeted(struct lz_giver *g, enum lz_giver_event_type *ev)
 {
 	int err = lz_hello_get(g->part + LZ_HELLO_LENGTH, g->have - LZ_HELLO_LENGTH, &g->hello);
 
+	/* That is not said to it: a client that is refused does not come again. */
+	if (err == -ENOMEM)
+		return refused(g, "there is no memory for the client's hello");
 	err = err ? refused(g, "the client's hello is none that this server understands")
 		  : check_hello(g);
 	welcome(g, err ? g->why : "");

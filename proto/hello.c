@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "proto/control.pb-c.h"
+#include "proto/unpack.h"
 
 static_assert(LZ_HELLO_BOTH == (int)LZ__CONTROL__STREAM__BOTH &&
 		      LZ_HELLO_DEMAND == (int)LZ__CONTROL__STREAM__DEMAND &&
@@ -83,7 +84,8 @@ int64_t lz_hello_frame(const uint8_t *in, size_t len)
 
 int lz_hello_get(const uint8_t *in, size_t len, struct lz_hello *h)
 {
-	Lz__Control__Hello *m = lz__control__hello__unpack(NULL, len, in);
+	int err;
+	Lz__Control__Hello *m = lz_unpack(&lz__control__hello__descriptor, in, len, &err);
 	bool is_good = m && m->identity.len == LZ_IDENTITY_LEN && (int)m->stream >= LZ_HELLO_BOTH &&
 		       (int)m->stream <= LZ_HELLO_BULK;
 
@@ -98,12 +100,13 @@ int lz_hello_get(const uint8_t *in, size_t len, struct lz_hello *h)
 		take_text(h->software, m->software);
 	}
 	lz__control__hello__free_unpacked(m, NULL);
-	return is_good ? 0 : -EBADMSG;
+	return is_good ? 0 : err ? err : -EBADMSG;
 }
 
 int lz_hello_get_welcome(const uint8_t *in, size_t len, struct lz_welcome *w)
 {
-	Lz__Control__Welcome *m = lz__control__welcome__unpack(NULL, len, in);
+	int err;
+	Lz__Control__Welcome *m = lz_unpack(&lz__control__welcome__descriptor, in, len, &err);
 	/* A refusal without words would look like a welcome. */
 	bool is_good = m && (m->refusal ? m->refusal[0] != '\0' : m->has_max_request_pages);
 
@@ -117,5 +120,5 @@ int lz_hello_get_welcome(const uint8_t *in, size_t len, struct lz_welcome *w)
 		take_text(w->software, m->software);
 	}
 	lz__control__welcome__free_unpacked(m, NULL);
-	return is_good ? 0 : -EBADMSG;
+	return is_good ? 0 : err ? err : -EBADMSG;
 }
