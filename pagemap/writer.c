@@ -38,6 +38,7 @@ struct lz_writer {
 	uint32_t flags;
 	uint64_t end;     /* nothing may begin below it */
 	uint64_t written; /* bytes of pages, holes included */
+	int failed;       /* what has, first of all: there will be no image */
 };
 
 static int refuse(const struct out *o, int err, struct lz_why *why)
@@ -208,15 +209,11 @@ static int check_entry(const struct lz_writer *w, uint64_t vaddr, uint64_t nr_pa
 	return 0;
 }
 
-int lz_writer_add(struct lz_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32_t flags,
-		  const void *bytes, struct lz_why *why)
+static int add(struct lz_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32_t flags,
+	       const void *bytes, struct lz_why *why)
 {
 	int err;
 
-	why->text[0] = '\0';
-	err = check_entry(w, vaddr, nr_pages, flags, bytes, why);
-	if (err)
-		return err;
 	if (flags & LZ_PAGE_PRESENT) {
 		err = put_pages(w, bytes, nr_pages << PAGE_SHIFT, why);
 		if (err)
@@ -234,12 +231,33 @@ int lz_writer_add(struct lz_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32
 	return 0;
 }
 
+static int say_failed(const struct lz_writer *w, struct lz_why *why)
+{
+	return lz_why_say(why, w->failed,
+			  "%s is no image: what was added before was not written: %s",
+			  w->pagemap.name, strerror(-w->failed));
+}
+
+int lz_writer_add(struct lz_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32_t flags,
+		  const void *bytes, struct lz_why *why)
+{
+	int err;
+
+	why->text[0] = '\0';
+	if (w->failed)
+		return say_failed(w, why);
+	err = check_entry(w, vaddr, nr_pages, flags, bytes, why);
+	if (!err)
+		err = w->failed = add(w, vaddr, nr_pages, flags, bytes, why);
+	return err;
+}
+
 int lz_writer_close(struct lz_writer *w, struct lz_why *why)
 {
 	int err;
 
 	why->text[0] = '\0';
-	err = flush(w, why);
+	err = w->failed ? say_failed(w, why) : flush(w, why);
 	/* A hole at the end has no byte behind it that would make the file long enough. */
 	if (!err && ftruncate(fileno(w->pages.file), (off_t)w->written) < 0)
 		err = refuse(&w->pages, -errno, why);
