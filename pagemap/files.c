@@ -244,34 +244,33 @@ void lz_images_set_remote(struct lz_images *i)
 	i->remote = true;
 }
 
-/* 0: no entry says it. */
-static unsigned header_of(const struct lz_images *i, uint32_t pid)
+/* 0: no entry says it. -errno: it could not be asked; what is missing or damaged says nothing. */
+static int header_of(const struct lz_images *i, uint32_t pid)
 {
 	struct lz_dir_file f = lz_dir_file(&i->dir, 0, "pagemap-%" PRIu32 ".img", pid);
 	Lz__Criu__PagemapEntry *entry = NULL;
 	struct lz_dir_image in;
 	struct lz_why unused;
 	const uint8_t *payload;
-	unsigned header = 0;
+	int header, err;
 	size_t len;
 
-	if (lz_dir_read(&f, LZ_IMAGE_PAGEMAP, &in, &unused))
-		return 0;
+	err = lz_dir_read(&f, LZ_IMAGE_PAGEMAP, &in, &unused);
+	if (err)
+		return err == -ENOENT || err == -EBADMSG ? 0 : err;
 	/* The first record is the head. */
 	if (lz_image_next(&in.image, &payload, &len) > 0 &&
 	    lz_image_next(&in.image, &payload, &len) > 0)
-		entry = lz__criu__pagemap_entry__unpack(NULL, len, payload);
-	if (entry) {
-		header = entry->has_nr_pages ? HEADER : HEADER_OLD;
-		lz__criu__pagemap_entry__free_unpacked(entry, NULL);
-	}
+		entry = lz_unpack(&lz__criu__pagemap_entry__descriptor, payload, len, &err);
+	header = entry && entry->has_nr_pages ? HEADER : entry ? HEADER_OLD : 0;
+	lz__criu__pagemap_entry__free_unpacked(entry, NULL);
 	free(in.bytes);
-	return header;
+	return err == -ENOMEM ? err : header;
 }
 
-unsigned lz_images_header(const struct lz_images *i)
+int lz_images_header(const struct lz_images *i)
 {
-	unsigned header = 0;
+	int header = 0;
 
 	for (size_t n = 0; n < i->nr_tasks && !header; n++)
 		header = header_of(i, i->task[n].pid);

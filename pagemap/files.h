@@ -69,8 +69,9 @@ void lz_images_set_remote(struct lz_images *i);
 int lz_images_pages(struct lz_images *i, uint32_t pid, struct lz_memory **out, struct lz_why *why);
 /*
  * How long a header of the page-server protocol is in the CRIU that made these images, as far as
- * they say: 24 bytes up to 4.1, 32 since.
+ * they say: 24 bytes up to 4.1, 32 since. -errno if they could not be read for another reason than
+ * that they are missing or damaged.
  */
-unsigned lz_images_header(const struct lz_images *i);
+int lz_images_header(const struct lz_images *i);
 
 #endif

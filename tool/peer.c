@@ -42,12 +42,15 @@ int lz_peer_prepare(struct lz_fill *f)
 	lazyd_images_remote(f->images);
 	if (lazyd_images_identity(f->images, f->identity, &why))
 		return lz_service_refuse(&o->service, why.text);
+	r = o->ps_header ? o->ps_header : lazyd_images_header(f->images);
+	if (r < 0)
+		return lz_service_refuse(&o->service, strerror(-r));
 	f->remote = (struct lazyd_remote){
 		.size = sizeof(f->remote),
 		.connect = connect_peer,
 		.arg = f,
 		.identity = f->identity,
-		.header = o->ps_header ? o->ps_header : lazyd_images_header(f->images),
+		.header = r,
 		.timeout_ns = o->source_timeout_s * UINT64_C(1000000000),
 		.tls = f->tls,
 	};

@@ -74,7 +74,7 @@ int lazyd_images_identity(struct lazyd_images *images, uint8_t identity[LAZYD_ID
 
 int lazyd_images_header(struct lazyd_images *images)
 {
-	return (int)lz_images_header((struct lz_images *)images);
+	return lz_images_header((struct lz_images *)images);
 }
 
 /* Bytes of the plan that its files are too short to have. */

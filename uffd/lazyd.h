@@ -70,7 +70,7 @@ void lazyd_images_remote(struct lazyd_images *images);
 enum { LAZYD_IDENTITY_LEN = 32 };
 int lazyd_images_identity(struct lazyd_images *images, uint8_t identity[LAZYD_IDENTITY_LEN],
 			  struct lazyd_why *why);
-/* How long the page-server headers of the CRIU that wrote them are: 24 or 32 bytes. */
+/* How long the page-server headers of the CRIU that wrote them are: 24 or 32 bytes, or -errno. */
 int lazyd_images_header(struct lazyd_images *images);
 /* -ENODATA where pages are lazy and stored nowhere (their bytes are with a live source). */
 int lazyd_images_memory(struct lazyd_images *images, uint32_t pid, struct lazyd_memory **out,
