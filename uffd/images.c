@@ -129,7 +129,7 @@ int lazyd_writer_tasks(int dirfd, const struct lazyd_task *tasks, size_t nr, str
 {
 	struct lz_why w = { 0 };
 	struct lz_task *t = calloc(nr + 1, sizeof(*t));
-	int r = t ? 0 : -ENOMEM;
+	int r = t ? 0 : lz_why_say(&w, -ENOMEM, "not enough memory to write %zu tasks", nr);
 
 	for (size_t i = 0; !r && i < nr; i++)
 		t[i] = (struct lz_task){ .pid = tasks[i].pid,
@@ -148,7 +148,7 @@ int lazyd_writer_areas(int dirfd, uint32_t pid, const struct lazyd_area *areas, 
 {
 	struct lz_why w = { 0 };
 	struct lz_writer_area *a = calloc(nr + 1, sizeof(*a));
-	int r = a ? 0 : -ENOMEM;
+	int r = a ? 0 : lz_why_say(&w, -ENOMEM, "not enough memory to write %zu areas", nr);
 
 	for (size_t i = 0; !r && i < nr; i++)
 		a[i] = (struct lz_writer_area){ .start = areas[i].start,

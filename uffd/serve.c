@@ -135,8 +135,11 @@ int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
 		return -EINVAL;
 	memcpy(&o, options, options->size);
 	s = calloc(1, sizeof(*s));
-	if (!s)
+	if (!s) {
+		if (why)
+			(void)strcpy(why->text, "not enough memory to serve images");
 		return -ENOMEM;
+	}
 	s->log = o.log;
 	s->log_arg = o.log_arg;
 	s->options = (struct lz_server_options){
