@@ -29,6 +29,8 @@
 enum { COMPLETIONS_PER_ENTRY = 4 };
 /* A longer read comes back short, like any other, and is gone on with by who asked. */
 enum { READ_MAX = 1 << 30 };
+/* More than any kernel has. */
+enum { OPERATIONS = 256 };
 
 static int lz_ring_setup(struct io_uring *uring, unsigned entries, unsigned *flags);
 static int lz_ring_probe(struct io_uring *uring);
@@ -212,19 +214,24 @@ static int lz_ring_setup(struct io_uring *uring, unsigned entries, unsigned *fla
 static int lz_ring_probe(struct io_uring *uring)
 {
 	const unsigned features = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP;
-	struct io_uring_probe *probe;
-	bool fit;
+	/* Not io_uring_get_probe_ring(): that does not tell whether memory or the kernel is at fault. */
+	union {
+		struct io_uring_probe probe;
+		uint8_t room[sizeof(struct io_uring_probe) +
+			     OPERATIONS * sizeof(struct io_uring_probe_op)];
+	} can = { .room = { 0 } };
+	int ret;
 
 	if ((uring->features & features) != features)
 		return -EOPNOTSUPP;
-	probe = io_uring_get_probe_ring(uring);
-	if (!probe)
+	ret = io_uring_register_probe(uring, &can.probe, OPERATIONS);
+	if (ret)
+		return ret == -ENOMEM ? ret : -EOPNOTSUPP;
+	if (!io_uring_opcode_supported(&can.probe, IORING_OP_READ) ||
+	    !io_uring_opcode_supported(&can.probe, IORING_OP_POLL_ADD) ||
+	    !io_uring_opcode_supported(&can.probe, IORING_OP_ASYNC_CANCEL))
 		return -EOPNOTSUPP;
-	fit = io_uring_opcode_supported(probe, IORING_OP_READ) &&
-	      io_uring_opcode_supported(probe, IORING_OP_POLL_ADD) &&
-	      io_uring_opcode_supported(probe, IORING_OP_ASYNC_CANCEL);
-	io_uring_free_probe(probe);
-	return fit ? 0 : -EOPNOTSUPP;
+	return 0;
 }
 
 /*
