@@ -45,6 +45,39 @@ void lz_journal_flip(struct lz_journal *j)
 	__atomic_store_n(&j->active, !j->active, __ATOMIC_RELEASE);
 }
 
+static bool seg_is_sound(const struct lz_seg *s)
+{
+	uint64_t mask;
+
+	if (s->page_shift < 12 || s->page_shift > 62)
+		return false;
+	mask = (UINT64_C(1) << s->page_shift) - 1;
+	return !((s->start | s->end | s->identity) & mask);
+}
+
+/* Of spaces that are there, or are not yet there, and of ranges that a message could have. */
+static bool is_possible(const struct lz_engine *e, const struct lz_note *n)
+{
+	if (n->space >= LZ_SPACES_MAX)
+		return false;
+	switch (n->type) {
+	case LZ_NOTE_SPACE:
+		return !lz_engine_serves(e, n->space) && (n->c || !n->b);
+	case LZ_NOTE_UNMAP:
+	case LZ_NOTE_REMAP:
+		return lz_engine_serves(e, n->space) && n->a < n->b &&
+		       n->c <= UINT64_MAX - (n->b - n->a) && !((n->a | n->b | n->c) & 4095);
+	case LZ_NOTE_FORK:
+		return lz_engine_serves(e, n->space) && n->a < LZ_SPACES_MAX &&
+		       !lz_engine_serves(e, (uint32_t)n->a);
+	case LZ_NOTE_CLOSING:
+	case LZ_NOTE_CLOSED:
+		return lz_engine_serves(e, n->space);
+	default:
+		return n->type == LZ_NOTE_START;
+	}
+}
+
 /* A SPACE note, with the @left notes behind it from which its segments come. Returns how many. */
 static int64_t replay_space(struct lz_engine *e, const struct lz_replay *r, const struct lz_note *n,
 			    uint64_t left)
@@ -55,7 +88,7 @@ static int64_t replay_space(struct lz_engine *e, const struct lz_replay *r, cons
 
 	if (ret)
 		return ret;
-	if (n->b > left || n->space >= LZ_SPACES_MAX)
+	if (n->b > left)
 		return -EBADMSG;
 	if (n->c) {
 		seg = calloc((size_t)n->b + 1, sizeof(*seg));
@@ -64,12 +97,16 @@ static int64_t replay_space(struct lz_engine *e, const struct lz_replay *r, cons
 		a.seg = seg;
 		a.nr_segs = (size_t)n->b;
 	}
-	for (uint64_t i = 0; i < n->b; i++)
+	for (uint64_t i = 0; !ret && i < n->b; i++) {
 		seg[i] = (struct lz_seg){ .start = n[i + 1].a,
 					  .end = n[i + 1].b,
 					  .identity = n[i + 1].c,
 					  .page_shift = (uint32_t)n[i + 1].uffd };
-	ret = lz_engine_attach(e, &a);
+		if (n[i + 1].type != LZ_NOTE_SEG || !seg_is_sound(&seg[i]))
+			ret = -EBADMSG;
+	}
+	if (!ret)
+		ret = lz_engine_attach(e, &a);
 	free(seg);
 	return ret ? ret : (int64_t)n->b;
 }
@@ -78,8 +115,6 @@ static int replay_event(struct lz_engine *e, const struct lz_note *n)
 {
 	struct lz_event ev = { .space = n->space, .range = { n->a, n->b }, .to = n->c };
 
-	if (n->space >= LZ_SPACES_MAX || (n->type == LZ_NOTE_FORK && n->a >= LZ_SPACES_MAX))
-		return -EBADMSG;
 	switch (n->type) {
 	case LZ_NOTE_UNMAP:
 		ev.type = LZ_EV_UNMAP;
@@ -97,10 +132,8 @@ static int replay_event(struct lz_engine *e, const struct lz_note *n)
 	case LZ_NOTE_START:
 		ev.type = LZ_EV_START;
 		break;
-	case LZ_NOTE_CLOSING:
+	default: /* CLOSING, which is nothing to the engine */
 		return 0;
-	default:
-		return -EBADMSG;
 	}
 	return lz_engine_feed(e, &ev);
 }
@@ -114,7 +147,9 @@ int lz_journal_replay(const struct lz_journal *j, struct lz_engine *e, const str
 		const struct lz_note *n = &note[i];
 		int64_t ret;
 
-		if (n->type == LZ_NOTE_SPACE)
+		if (!is_possible(e, n))
+			ret = -EBADMSG;
+		else if (n->type == LZ_NOTE_SPACE)
 			ret = replay_space(e, r, n, nr - i - 1);
 		else
 			ret = replay_event(e, n);

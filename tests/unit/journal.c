@@ -15,6 +15,7 @@
 #include "uffd/journal.h"
 
 #define K4(n) ((uint64_t)(n) << 12)
+enum { BAD_NOTES = 16 };
 
 static const struct lz_seg AREA = { 0x100000, 0x108000, 0x100000, 12, 0 };
 static struct lz_journal *j;
@@ -202,9 +203,20 @@ START_TEST(bad_notes)
 		{ { .type = LZ_NOTE_SPACE, .b = 1, .c = 1 }, -EBADMSG },
 		{ { .type = LZ_NOTE_SPACE, .b = UINT64_MAX, .c = 1 }, -EBADMSG },
 		{ { .type = LZ_NOTE_SPACE, .a = 1 }, -ENOENT },
+		/* Space 3 is there, and no other. */
+		{ { .type = LZ_NOTE_SPACE, .space = 3 }, -EBADMSG },
+		{ { .type = LZ_NOTE_CLOSED, .space = 2 }, -EBADMSG },
+		{ { .type = LZ_NOTE_UNMAP, .a = K4(1), .b = K4(2) }, -EBADMSG },
+		{ { .type = LZ_NOTE_FORK, .space = 2, .a = 1 }, -EBADMSG },
+		{ { .type = LZ_NOTE_FORK, .space = 3, .a = 3 }, -EBADMSG },
+		{ { .type = LZ_NOTE_FORK, .space = 3, .a = LZ_SPACES_MAX }, -EBADMSG },
+		{ { .type = LZ_NOTE_UNMAP, .space = 3, .a = K4(2), .b = K4(1) }, -EBADMSG },
+		{ { .type = LZ_NOTE_REMAP, .space = 3, .b = K4(2), .c = -K4(1) }, -EBADMSG },
+		/* Segments that are none: not asked for, there are no notes of them. */
+		{ { .type = LZ_NOTE_SPACE, .b = 1 }, -EBADMSG },
 	};
 
-	ck_assert_uint_eq(sizeof(bad) / sizeof(bad[0]), 7);
+	ck_assert_uint_eq(sizeof(bad) / sizeof(bad[0]), BAD_NOTES);
 	ck_assert_int_eq(add(LZ_NOTE_SPACE, 3, 0, 0, 0), 0);
 	ck_assert_int_eq(lz_journal_add(j, &bad[_i].n), 0);
 	ck_assert_int_eq(replay(), bad[_i].err);
@@ -224,7 +236,7 @@ int main(void)
 	tcase_add_test(t, restating_too_much);
 	tcase_add_test(t, all_kinds);
 	tcase_add_test(t, segments_restated);
-	tcase_add_loop_test(t, bad_notes, 0, 7);
+	tcase_add_loop_test(t, bad_notes, 0, BAD_NOTES);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
