@@ -46,7 +46,8 @@ def main(src, core):
     print(" lines branches  file")
     for name in sorted(lines):
         print(percent(lines[name].values()), percent(branches[name].values()), "", name)
-    for title, names in ("libcore", core), ("all", list(lines)):
+    parts = [(f"{top}/", [f for f in lines if f.startswith(f"{top}/")]) for top in FOLDERS]
+    for title, names in *parts, ("libcore", core):
         both = [[n for f in names for n in of[f].values()] for of in (lines, branches)]
         print(percent(both[0]), percent(both[1]), "", title)
     for name in core:

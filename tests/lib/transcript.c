@@ -222,6 +222,8 @@ static bool is_event(struct play *p, const char *s)
 		p->now_ns += a * 1000;
 	} else if (!strcmp(s, "start")) {
 		ev.type = LZ_EV_START;
+	} else if (!strcmp(s, "costly")) {
+		ev.type = LZ_EV_COSTLY;
 	} else if (!strcmp(s, "abandon")) {
 		ev.type = LZ_EV_ABANDON;
 	} else {

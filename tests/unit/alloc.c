@@ -488,8 +488,34 @@ static void same_fork(void)
 	ck_assert_int_eq(st->slot[1].uffd, -1);
 }
 
+/* A move that is not followed is not noted either; the message can be taken once more. */
+static int call_state_move(void)
+{
+	struct uffd_msg *m = &st->slot[0].armed[0];
+	struct lz_event ev;
+
+	m->event = UFFD_EVENT_REMAP;
+	m->arg.remap.from = K4(101);
+	m->arg.remap.to = K4(210);
+	m->arg.remap.len = K4(2);
+	return lz_state_take(st, e, 0, 0, -1, 1, &ev, &ufd) == LZ_TAKEN_LOST ? -ENOMEM : 0;
+}
+
+static void same_move(void)
+{
+	ck_assert_uint_eq(lz_journal_room(&st->journal), LZ_JOURNAL_NOTES);
+	ck_assert_uint_eq(stats.n.pages_lost, 2);
+}
+
+static void changed_move(void)
+{
+	ck_assert_uint_eq(lz_journal_room(&st->journal), LZ_JOURNAL_NOTES - 1);
+	ck_assert_uint_eq(st->journal.note[0][0].type, LZ_NOTE_REMAP);
+}
+
 START_TEST(states)
 {
+	exhaust(call_state_move, same_move, changed_move);
 	exhaust(call_state_attach, same_state, changed_state);
 	exhaust(call_state_take, same_fork, changed_state);
 }

@@ -39,6 +39,15 @@ START_TEST(at_first_a_few_pages)
 }
 END_TEST
 
+/* Of a CRIU, which goes through all that is in its pipe for each. */
+START_TEST(few_large_requests)
+{
+	transcript_play(REMOTE "image 0+200 at f1:0, area 0..200 from 0, attach s0\n"
+			       "costly, start	| s0 read r0 f1:0+16\n"
+			       "wait 20000, got r0 16 | s0 copy r0 0..16; s0 read r0 f1:16+16\n");
+}
+END_TEST
+
 /* Fast and near: slices grow. Who waits within one that has come short waits for the rest. */
 START_TEST(the_rest_of_a_demanded_read_is_urgent)
 {
@@ -270,6 +279,7 @@ int main(void)
 
 	tcase_add_test(t, faults_are_urgent);
 	tcase_add_test(t, at_first_a_few_pages);
+	tcase_add_test(t, few_large_requests);
 	tcase_add_test(t, the_rest_of_a_demanded_read_is_urgent);
 	tcase_add_test(t, faults_take_the_window_from_the_sweep);
 	tcase_add_test(t, neighbours_wait_for_the_window);

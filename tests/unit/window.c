@@ -221,6 +221,23 @@ START_TEST(slices_grow_with_the_way)
 }
 END_TEST
 
+/* Where requests cost the source a lot. */
+START_TEST(slices_of_full_size)
+{
+	struct link *l = link_new(100, 20 * MS);
+
+	run(l, SECOND);
+	ck_assert_uint_lt(l->slice, SLICE);
+	lz_window_coarsen(&l->w);
+	run(l, SECOND);
+	reset(l);
+	run(l, 10 * SECOND);
+	ck_assert_uint_eq(lz_window_slice(&l->w), SLICE);
+	ck_assert_uint_ge(used(l), 85);
+	free(l);
+}
+END_TEST
+
 START_TEST(loopback)
 {
 	struct link *l = link_new(16000, 60000);
@@ -447,6 +464,7 @@ int main(void)
 	tcase_add_test(t, a_slow_long_link);
 	tcase_add_test(t, a_fast_long_link);
 	tcase_add_test(t, slices_grow_with_the_way);
+	tcase_add_test(t, slices_of_full_size);
 	tcase_add_test(t, loopback);
 	tcase_add_test(t, a_fast_short_link);
 	tcase_add_test(t, jitter);
