@@ -1,16 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* Cases in which bytes cannot be had: no page of them is ever zero, and nobody waits for ever. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/live/live.h"
 
-enum { PAGES = 2048, TOUCHED = 3, WAITERS = 4 };
+enum { PAGES = 2048, FEW_PAGES = 64, TOUCHED = 3, WAITERS = 4 };
+/* UFFDIO_POISON's last two bytes, which Debian 12's header (Linux 6.1) does not know. */
+enum { POISON_NR = 0xaa08 };
 
 static uint64_t nr_lost(const struct live *l)
 {
@@ -239,6 +250,150 @@ static void serve_kill_kin(struct live *l)
 	live_end(l, SIGKILL);
 }
 
+/* ---- a child too many ---- */
+
+/* From here on the kernel is one before Linux 6.6, for this process. */
+static void forget_poison(struct live *l)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xffff),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, POISON_NR, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
+
+	LIVE_CHECK(l, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	LIVE_CHECK(l, prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+}
+
+/* Attaches as many spaces as there can be: this process, again and again, which is never owed anything
+ * because the sweep never begins. */
+static void fill_up(struct live *l)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct rlimit files;
+	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY), r;
+
+	LIVE_CHECK(l, getrlimit(RLIMIT_NOFILE, &files) == 0);
+	files.rlim_cur = files.rlim_max;
+	LIVE_CHECK(l, setrlimit(RLIMIT_NOFILE, &files) == 0);
+	LIVE_CHECK(l, uffd >= 0 && ioctl(uffd, UFFDIO_API, &api) == 0);
+	do {
+		int another = dup(uffd);
+
+		if (another < 0 && errno == EMFILE)
+			live_skip(l, "too few descriptors may be open here (ulimit -n)");
+		LIVE_CHECK(l, another >= 0);
+		r = lazyd_attach(l->l, 0, another, -1);
+		if (r < 0)
+			(void)close(another);
+	} while (r >= 0);
+	LIVE_CHECK(l, r == -ENOSPC);
+	(void)close(uffd);
+}
+
+/* The task has not forked yet. */
+static void begin_full(struct live *l)
+{
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	fill_up(l);
+}
+
+static void end_full(struct live *l)
+{
+	lazyd_stats(l->l, NULL, &l->stats);
+	LIVE_CHECK(l, l->stats.pages_lost == live_held(l->nr_pages));
+	live_end(l, 0);
+}
+
+static void expect_none(struct live *l)
+{
+	for (uint64_t n = 0; n < l->nr_pages; n++) {
+		LIVE_CHECK(l, live_can_read(l, n) == !live_code(n));
+		if (!live_code(n))
+			live_expect(l, n, 0);
+	}
+}
+
+/* Whatever becomes of the child, the parent goes on. */
+static void fork_too_many(struct live *l)
+{
+	live_hear(l);
+	live_wait(l, live_fork(l, expect_none));
+	live_expect_image(l, 0, l->nr_pages);
+}
+
+static void serve_full(struct live *l)
+{
+	begin_full(l);
+	live_say(l);
+	live_hear_serving(l);
+	end_full(l);
+}
+
+static void fork_to_be_killed(struct live *l)
+{
+	int status;
+	pid_t pid;
+
+	live_hear(l);
+	pid = live_fork(l, wait_in_child);
+	LIVE_CHECK(l, waitpid(pid, &status, 0) == pid);
+	LIVE_CHECK(l, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	live_expect_image(l, 0, l->nr_pages);
+}
+
+static void serve_full_unpoisoned(struct live *l)
+{
+	begin_full(l);
+	forget_poison(l);
+	live_say(l);
+	live_hear_serving(l);
+	end_full(l);
+}
+
+/* Nobody knows where to look for the child. It waits, and does until the test kills it. */
+static void serve_full_unseen(struct live *l)
+{
+	struct pollfd p = { .events = POLLIN };
+
+	begin_full(l);
+	forget_poison(l);
+	p.fd = dup(l->sock); /* the number that the child's userfaultfd will have */
+	(void)close(p.fd);
+	live_say(l);
+	do
+		LIVE_CHECK(l, lazyd_turn(l->l, 1000000) >= 0);
+	while (poll(&p, 1, 0) == 1 && p.revents & POLLNVAL);
+	LIVE_CHECK(l, poll(&p, 1, -1) == 1 && p.revents == POLLIN);
+	LIVE_CHECK(l, !l->shared->reason[0]);
+	while (!*(volatile uint64_t *)l->shared->counter)
+		LIVE_CHECK(l, lazyd_turn(l->l, 1000000) >= 0);
+	LIVE_CHECK(l, kill((pid_t)l->shared->counter[0], SIGKILL) == 0);
+	live_hear_serving(l);
+	end_full(l);
+	(void)close(p.fd);
+}
+
+static void fork_and_tell(struct live *l)
+{
+	int status;
+	pid_t pid;
+
+	live_hear(l);
+	pid = live_fork(l, wait_in_child);
+	*(volatile uint64_t *)l->shared->counter = (uint64_t)pid;
+	LIVE_CHECK(l, waitpid(pid, &status, 0) == pid);
+	LIVE_CHECK(l, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	live_expect_image(l, 0, l->nr_pages);
+}
+
 /* ---- given up ---- */
 
 static void *wait_for_page(void *arg)
@@ -319,6 +474,10 @@ const struct live_case live_cases_lost[] = {
 	  serve_reaped },
 	{ "kill/zombie", PAGES, LIVE_POISON | LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, leave_orphan,
 	  serve_zombie },
+	{ "child-lost/poisoned", FEW_PAGES, LIVE_POISON | LIVE_FORK, fork_too_many, serve_full },
+	{ "child-lost/killed", FEW_PAGES, LIVE_FORK, fork_to_be_killed, serve_full_unpoisoned },
+	{ "child-lost/waits", FEW_PAGES, LIVE_FORK | LIVE_UNSEEN, fork_and_tell,
+	  serve_full_unseen },
 	{ "abandon", PAGES, LIVE_POISON, expect_given_up, serve_abandoned },
 	{ "abandon/waiting", PAGES, LIVE_POISON, wait_and_die, serve_waiting },
 	{ NULL, 0, 0, NULL, NULL },
