@@ -430,8 +430,10 @@ int lz_tool_fill(int argc, char **argv)
 	if (!r)
 		r = fill(&f, argc, argv);
 	/* It could when it was asked; now somebody else must end what cannot be gone on with. */
-	if (r && f.resume == LZ_RESUME_GO && f.session && !f.state)
-		lz_session_kill_tasks(&f, "the program that was to go on cannot");
+	if (r && f.resume == LZ_RESUME_GO && f.session && !f.state) {
+		lz_last_kill(&f, "the program that was to go on cannot");
+		lz_last_hold(&f);
+	}
 	fini(&f);
 	return r;
 }

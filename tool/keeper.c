@@ -106,7 +106,7 @@ static void give_up(struct keeper *k, const char *why)
 {
 	const char *reason = k->f->session->reason;
 
-	lz_session_kill_tasks(k->f, *reason ? reason : why);
+	lz_last_kill(k->f, *reason ? reason : why);
 	k->ended = true;
 }
 
@@ -161,7 +161,7 @@ static void watch_worker(struct keeper *k)
 		break;
 	case LZ_WATCH_UNDYING:
 		f->worker = 0; /* the kernel has it */
-		lz_session_kill_tasks(f, "the worker does not get on and does not die");
+		lz_last_kill(f, "the worker does not get on and does not die");
 		k->ended = true;
 		break;
 	}
@@ -410,6 +410,7 @@ static int run(struct keeper *k)
 		look(k);
 	}
 	show(k, true);
+	lz_last_hold(f);
 	lazyd_stats(NULL, f->state, &s);
 	if (f->session->status)
 		return f->session->status;

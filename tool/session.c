@@ -123,17 +123,3 @@ void lz_session_kick(const struct lz_session *s)
 {
 	(void)!write(s->kick_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
 }
-
-void lz_session_kill_tasks(struct lz_fill *f, const char *reason)
-{
-	struct lz_session *s = f->session;
-	unsigned n = 0;
-
-	for (uint32_t i = 0; i < s->nr_said; i++)
-		if (s->said[i].type == LZ_SAID_UFFD && s->said[i].own >= 0 &&
-		    !syscall(SYS_pidfd_send_signal, s->said[i].own, SIGKILL, NULL, 0))
-			n++;
-	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=killed-tasks count=%u reason=\"%s\"",
-		   n, reason);
-	s->status = LZ_EXIT_LOST;
-}

@@ -165,8 +165,15 @@ int lz_session_open(struct lz_session **out, int fd);
 bool lz_session_lock(const struct lz_session *s);
 uint64_t lz_session_fingerprint(const struct lz_fill *f);
 void lz_session_kick(const struct lz_session *s);
-/* In the last resort: kills the tasks, which must not read zeros. */
-void lz_session_kill_tasks(struct lz_fill *f, const char *reason);
+
+/* last.c: nobody can serve the tasks any more, and they must not read zeros. Kills them and all below. */
+void lz_last_kill(struct lz_fill *f, const char *reason);
+/* The same for one process; how many were killed. */
+unsigned lz_last_kill_tree(int pidfd);
+/* The userfaultfds in this descriptor table whose processes live. */
+unsigned lz_last_count(void);
+/* Before the last descriptor closes: returns when there are none. */
+void lz_last_hold(struct lz_fill *f);
 
 /*
  * upgrade.c. begin() finds out whether there is a session to go on with, before the command line is

@@ -2,7 +2,6 @@
 /* The look into /proc of whole.h. */
 #include "tool/whole.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,52 +10,11 @@
 #include <time.h>
 
 #include "tool/out.h"
+#include "tool/tree.h"
 
 /* Between two looks; more where a look takes long, for it holds the process's memory map. */
 static const uint64_t NAP_NS = 100000000;
 enum { NAPS_A_LOOK = 4 };
-
-struct tree {
-	pid_t *pid;
-	size_t nr;
-};
-
-static int add(struct tree *t, pid_t pid)
-{
-	pid_t *all = reallocarray(t->pid, t->nr + 1, sizeof(*all));
-
-	if (!all)
-		return -ENOMEM;
-	t->pid = all;
-	all[t->nr++] = pid;
-	return 0;
-}
-
-/* Children are their parent's thread's: /proc has a list for each. */
-static int add_children(struct tree *t, pid_t pid)
-{
-	const struct dirent *e;
-	char path[64];
-	int r = 0, child;
-	DIR *d;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	d = opendir(path);
-	while (d && !r && (e = readdir(d))) {
-		FILE *f;
-
-		(void)snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", (int)pid,
-			       e->d_name);
-		f = fopen(path, "re");
-		while (f && !r && fscanf(f, "%d", &child) == 1)
-			r = add(t, child);
-		if (f)
-			(void)fclose(f);
-	}
-	if (d)
-		(void)closedir(d);
-	return r;
-}
 
 static int look_at(pid_t pid, struct lz_whole *w)
 {
@@ -90,8 +48,8 @@ static int look_at(pid_t pid, struct lz_whole *w)
 
 int lz_whole_look(pid_t pid, struct lz_whole *w)
 {
-	struct tree t = { 0 };
-	int r = add(&t, pid);
+	struct lz_tree t = { 0 };
+	int r = lz_tree_add(&t, pid);
 
 	*w = (struct lz_whole){ 0 };
 	/* A process before its children: what it forked while it lacked something is among them. */
@@ -100,9 +58,9 @@ int lz_whole_look(pid_t pid, struct lz_whole *w)
 		if (r == -ESRCH && i) /* it has ended meanwhile */
 			r = 0;
 		if (!r)
-			r = add_children(&t, t.pid[i]);
+			r = lz_tree_add_children(&t, t.pid[i]);
 	}
-	free(t.pid);
+	lz_tree_free(&t);
 	return r;
 }
 
