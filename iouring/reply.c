@@ -293,6 +293,8 @@ static bool lz_reply_reads(struct lz_client *c, struct lz_reply *r, unsigned i)
 static bool lz_reply_goes_on(struct lz_client *c, struct lz_reply *r, struct lz_source_read *rd,
 			     int64_t result)
 {
+	const struct lz_server_options *o = &c->server->o;
+
 	while (result != (int64_t)rd->len) {
 		unsigned good = (unsigned)(rd->have / PAGE), nr = (unsigned)(rd->len / PAGE);
 		unsigned page = (unsigned)(rd->to - lz_reply_bytes(c, r)) / PAGE + good;
@@ -303,6 +305,8 @@ static bool lz_reply_goes_on(struct lz_client *c, struct lz_reply *r, struct lz_
 		    result == -ENOMEM) {
 			r->state = LZ_REPLY_LAME;
 			lz_client_fail(c, "reading failed: %s", strerror((int)-result));
+		} else if (o->lost) {
+			o->lost(o->arg, rd->source, rd->offset + good * (uint64_t)PAGE, result);
 		}
 		r->lost |= 1U << page;
 		if (result >= 0)

@@ -25,6 +25,8 @@ struct lz_server_options {
 	int64_t (*find)(void *arg, uint32_t pid, uint64_t vaddr, uint64_t max,
 			struct lz_source **source, uint64_t *offset);
 	void (*log)(void *arg, int level, const char *line); /* as enum lazyd_log */
+	/* A page at @offset of @source cannot be had: its read has ended with @result. Or NULL. */
+	void (*lost)(void *arg, const struct lz_source *source, uint64_t offset, int64_t result);
 	void *arg;
 	struct lz_giver_options giver;
 	uint32_t max_clients; /* connections */

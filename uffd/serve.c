@@ -4,6 +4,8 @@
  * tells it where a task's pages lie. What is said to whom is iouring/server.c's.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +25,7 @@ struct task {
 	uint32_t pid;
 	struct lz_memory *memory;
 	struct lz_source **source;
+	bool *told; /* for each: its first lost page has been logged */
 };
 
 struct lazyd_server {
@@ -70,6 +73,31 @@ static void log_line(void *arg, int level, const char *line)
 		s->log(s->log_arg, (enum lazyd_log)level, line);
 }
 
+/* What becomes of the page is the client's affair; that the file is at fault is only known here. */
+static void lost(void *arg, const struct lz_source *source, uint64_t offset, int64_t result)
+{
+	const struct lazyd_server *s = arg;
+	const struct task *t = s->task;
+	char line[512];
+	size_t i = 0;
+
+	while (t->source[i] != source)
+		if (++i == t->memory->nr_sources)
+			t++, i = 0;
+	if (t->told[i])
+		return;
+	t->told[i] = true;
+	(void)snprintf(line, sizeof(line),
+		       "event=bytes-lost source=%s offset=%" PRIu64
+		       " %s; clients are told that its pages are lost",
+		       t->memory->source[i].name, offset,
+		       result == -ESTALE    ? "the file has been written to since the start"
+		       : result == -ENODATA ? "the file has got a hole there"
+		       : result < 0         ? strerror((int)-result)
+					    : "the file is shorter than its pagemap says");
+	log_line(arg, LAZYD_LOG_ERROR, line);
+}
+
 /* ---- opening ---- */
 
 static int open_sources(struct task *t)
@@ -78,7 +106,8 @@ static int open_sources(struct task *t)
 	int r = 0;
 
 	t->source = calloc(m->nr_sources + 1, sizeof(struct lz_source *));
-	if (!t->source)
+	t->told = calloc(m->nr_sources + 1, sizeof(*t->told));
+	if (!t->source || !t->told)
 		return -ENOMEM;
 	for (size_t i = 0; !r && i < m->nr_sources; i++) {
 		const struct lz_memory_source *from = &m->source[i];
@@ -145,6 +174,7 @@ int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
 	s->options = (struct lz_server_options){
 		.find = find,
 		.log = log_line,
+		.lost = lost,
 		.arg = s,
 		.giver = { .max_request_pages = REQUEST_PAGES_MAX,
 			   .software = "lazyd " LAZYD_VERSION },
@@ -179,6 +209,7 @@ void lazyd_server_free(struct lazyd_server *s)
 			if (t->source[n])
 				t->source[n]->ops->close(t->source[n]);
 		free(t->source);
+		free(t->told);
 		lz_memory_put(t->memory);
 	}
 	free(s->task);
