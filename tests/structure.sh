@@ -79,6 +79,24 @@ undocumented() {
 	done
 }
 
+# The tests that lazyd-migration(7) names before its rows, and those of their cases that it names.
+untested() {
+	local section file words word found path
+	section=$(sed -n '/^\.Sh WHAT DIES/,/^\.Sh CHECKPOINTING/p' "$src/man/lazyd-migration.7")
+	grep -q '^\.It ' <<<"$section" || echo "lazyd-migration(7) has no such table"
+	awk '/^\.\\"/ { named = 1 } /^\.It / { if (!named) print "without a test: " $0; named = 0 }' <<<"$section"
+	while read -r file words; do
+		found=
+		for path in "$src/tests/$file" "$src/tests/cli/$file" "$src/tests/net/$file"; do
+			[ ! -f "$path" ] || found=$path
+		done
+		[ -n "$found" ] || echo "there is no $file"
+		for word in $words; do
+			[ -z "$found" ] || grep -qw -- "$word" "$found" || echo "$file has no $word"
+		done
+	done < <(sed -nE 's/^\.\\" ([a-z/-]+\.(sh|c))( .*)?$/\1\3/p' <<<"$section")
+}
+
 unlisted() {
 	local f
 	{ product -name '*.c' && cd "$src" && find tests bench -name '*.c'; } |
@@ -134,6 +152,7 @@ check "includes go proto <- pagemap <- uffd <- tool and proto <- iouring <- uffd
 check "no file has more than 500 lines" long_files
 check "no function has more than 70 lines" long_functions
 check "every function of lazyd.h has its manual" undocumented
+check "every row of lazyd-migration(7)'s table of deaths is a test" untested
 check "every source is named in Makefile.am" unlisted
 check "every file says its licence" unlicensed
 if [ "${LZ_BUILD:-plain}" = plain ]; then

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Keeper and worker killed in the same instant, under a stand-in for systemd that keeps their descriptors and starts them
 # again: before any restore, and up to a dozen times in the middle of a fill. Every byte is right, and the exit status is
-# that of the last one.
+# that of the last one. And without it: a restore that comes later fails, and a process that is there already reads zeros,
+# which is what the manual says.
 . "$(dirname "$0")/lib.sh"
 [ "$DAEMON" = lazyd ] || skip "CRIU's daemon keeps nothing anywhere"
 [ -x /usr/bin/python3 ] || skip "there is no python3"
@@ -61,3 +62,31 @@ go
 answer_ok 120
 daemon_ok 60
 report "workload=tree deaths=$deaths $ANSWER"
+
+# ---- nobody keeps them ----
+
+# gone ARGUMENT...: a daemon of which nobody is left; with a restore before that if so told.
+gone() {
+	daemon
+	pair
+	kill -STOP "$WORKER" || fail "there is no worker"
+	"$@"
+	kill -STOP "$KEEPER"
+	kill -KILL "$KEEPER" "$WORKER"
+	daemon_end 20 || fail "the daemon is not over"
+	[ "$DAEMON_RC" = 137 ] || fail "the daemon that was killed ended with $DAEMON_RC"
+	within 20 is_gone "$WORKER" || fail "the worker is not over"
+}
+
+rm -rf "$DIR/images" && mkdir "$DIR/images"
+work bus 64
+dump
+gone true
+try_restore && fail "restored, and nobody serves it"
+within 20 is_gone "$PID" || fail "the failed restore has left process $PID"
+rm -f "$DIR/work/lazy-pages.socket"
+gone restore
+go
+answer 60 && fail "nobody serves the process, and it says $ANSWER"
+[[ $ANSWER = *'are zero'* ]] || fail "it should have read zeros: $ANSWER"
+report "workload=bus deaths=1 $ANSWER"

@@ -136,6 +136,23 @@ dumped() {
 	report "case=dumped $ANSWER"
 }
 
+# What happens to who does not ask: it is in the manual, and this is why.
+dumped_unasked() {
+	halfway bus 256
+	rm -rf "$DIR/images"
+	mkdir "$DIR/images"
+	"$CRIU" dump -t "$PID" -D "$DIR/images" -W "$DIR/work" -o dump.log -v2 </dev/null 7>&- 8>&- || fail "criu dump: status $?"
+	within 20 is_gone "$PID" || fail "dumped, and not gone"
+	worker_goes_on
+	daemon_ok 60
+	"$CRIU" restore -d -D "$DIR/images" -W "$DIR/work" -o restore.log -v2 </dev/null 7>&- 8>&- || fail "criu restore: status $?"
+	go
+	answer 60 && fail "criu has dumped pages that were not there: $ANSWER"
+	[[ $ANSWER = *'are zero'* ]] || fail "it should have read zeros: $ANSWER"
+	within 20 is_gone "$PID" || fail "the process has answered and does not end"
+	report "case=dumped-unasked $ANSWER"
+}
+
 # Lost pages cannot be dumped, which CRIU notices by itself: they would be zeros in the new images.
 dumped_after_loss() {
 	halfway bus 256
@@ -170,6 +187,6 @@ dumped_after_term() {
 	report "case=dumped-after-term $ANSWER"
 }
 
-for case in ${CASES:-killed stopped traced executes dumped dumped_after_loss dumped_after_term}; do
+for case in ${CASES:-killed stopped traced executes dumped dumped_unasked dumped_after_loss dumped_after_term}; do
 	$case
 done
