@@ -7,6 +7,7 @@
 #include <libgen.h>
 #include <linux/landlock.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,13 @@
 #ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
 #define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
 #endif
+
+/* What Landlock is asked for, up to Linux 6.12; an older version takes the beginning of it. */
+struct ruleset {
+	uint64_t fs;
+	uint64_t net;    /* version 4: bind and connect of TCP are its two bits */
+	uint64_t scoped; /* version 6: connecting to abstract unix sockets is its first */
+};
 
 /* ---- capabilities ---- */
 
@@ -106,11 +114,13 @@ static void name_capabilities(char *text, size_t len)
 	(void)cap_free(caps);
 }
 
-/* ---- names in the file system ---- */
+/* ---- names ---- */
 
 enum {
 	READING = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE |
 		  LANDLOCK_ACCESS_FS_READ_DIR,
+	TCP = 3,
+	ABSTRACT = 1,
 };
 
 /* All that a kernel with Landlock of that version can refuse. */
@@ -128,20 +138,23 @@ static uint64_t all_of(long version)
 }
 
 /*
- * From here on what is in @refused of names cannot be done, but for @allowed beneath @directory (NULL:
- * nowhere). What is open stays what it was. Landlock's version, or -errno.
+ * From here on what is in @refused cannot be done, but for @allowed beneath @directory (NULL: nowhere).
+ * What is open stays what it was. Landlock's version, or -errno.
  */
-static int refuse_names(uint64_t refused, const char *directory, uint64_t allowed)
+static int refuse_names(struct ruleset refused, const char *directory, uint64_t allowed)
 {
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
 			       LANDLOCK_CREATE_RULESET_VERSION);
-	struct landlock_ruleset_attr attr = { .handled_access_fs = refused & all_of(version) };
+	size_t known = version >= 6   ? sizeof(refused)
+		       : version >= 4 ? offsetof(struct ruleset, scoped)
+				      : offsetof(struct ruleset, net);
 	struct landlock_path_beneath_attr beneath = { .allowed_access = allowed, .parent_fd = -1 };
 	int set, r;
 
 	if (version < 0)
 		return -errno;
-	set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	refused.fs &= all_of(version);
+	set = (int)syscall(SYS_landlock_create_ruleset, &refused, known, 0);
 	r = set < 0 ? -errno : 0;
 	if (!r && directory) {
 		beneath.parent_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -158,10 +171,17 @@ static int refuse_names(uint64_t refused, const char *directory, uint64_t allowe
 	return r ? r : (int)version;
 }
 
-/* Where a file can be removed: in the directory of @file, and beneath that. */
+/*
+ * Where a file can be removed: in the directory of @file, and beneath that. Who has no business with
+ * peers may not connect to any: the filter of system calls does not see what a ring is asked for.
+ */
 static int refuse_writing(unsigned roles, const char *file)
 {
-	uint64_t refused = roles & LZ_CONFINE_FILL ? ~(uint64_t)READING : ~UINT64_C(0);
+	struct ruleset refused = {
+		.fs = roles & LZ_CONFINE_FILL ? ~(uint64_t)READING : ~UINT64_C(0),
+		.net = roles & LZ_CONFINE_INET ? 0 : TCP,
+		.scoped = roles & LZ_CONFINE_UNIX ? 0 : ABSTRACT,
+	};
 	char *copy = file ? strdup(file) : NULL;
 	int r = file && !copy ? -ENOMEM
 			      : refuse_names(refused, copy ? dirname(copy) : NULL,

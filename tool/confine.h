@@ -14,8 +14,9 @@
  * and become a newer binary. A program that is started so has no more than who started it.
  *
  * What a filter of calls does not see: operations of an io_uring are restricted by the ring itself
- * (iouring/ring.c), and names by Landlock, for a worker's successor has to set up a ring of its own and
- * so could a worker that somebody has taken over.
+ * (iouring/ring.c), and names and new connections by Landlock, for a worker's successor has to set up a
+ * ring of its own and so could a worker that somebody has taken over. What Landlock knows nothing of that
+ * one could do: connect to a unix socket that has a path.
  *
  * Where the kernel lacks one of these the others are used, and the log says so: the tasks come first.
  */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/landlock.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,8 +22,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -77,6 +80,50 @@ static int open_by_ring(const char *path, int flags)
 	r = cqe->res;
 	io_uring_queue_exit(&ring);
 	return r;
+}
+
+static int connect_by_ring(int sock, const void *to, unsigned len)
+{
+	struct io_uring_cqe *cqe;
+	struct io_uring ring;
+	int r = io_uring_queue_init(2, &ring, 0);
+
+	if (r)
+		return r;
+	io_uring_prep_connect(io_uring_get_sqe(&ring), sock, to, len);
+	MUST(io_uring_submit(&ring) == 1);
+	MUST(io_uring_wait_cqe(&ring, &cqe) == 0);
+	r = cqe->res;
+	io_uring_queue_exit(&ring);
+	return r;
+}
+
+/* Somebody listens; what he does not get is only the kernel's doing. */
+struct listener {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_un un;
+	} at;
+	socklen_t len;
+	int fd, client;
+};
+
+static struct listener listen_at(int family)
+{
+	struct listener l = { .at.sa.sa_family = (sa_family_t)family };
+
+	/* An abstract name, of the kernel's choice; a port of its choice. */
+	l.len = family == AF_UNIX ? sizeof(sa_family_t) : sizeof(l.at.in);
+	if (family == AF_INET)
+		l.at.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	l.fd = socket(family, SOCK_STREAM, 0);
+	l.client = socket(family, SOCK_STREAM, 0);
+	MUST(l.fd >= 0 && l.client >= 0);
+	MUST(bind(l.fd, &l.at.sa, l.len) == 0 && listen(l.fd, 1) == 0);
+	l.len = sizeof(l.at);
+	MUST(getsockname(l.fd, &l.at.sa, &l.len) == 0);
+	return l;
 }
 
 /* Every set holds no more than @kept. */
@@ -134,6 +181,8 @@ static void check_calls_of_fill(void)
 
 static void fill(void)
 {
+	struct listener inet, abstract;
+	long version;
 	char text[64];
 	pid_t pid;
 	int fd, status;
@@ -141,8 +190,15 @@ static void fill(void)
 	MUST(chdir(dir) == 0);
 	fd = open("log", O_RDWR | O_CREAT, 0600);
 	MUST(fd >= 0);
+	inet = listen_at(AF_INET);
+	abstract = listen_at(AF_UNIX);
+	version = has_landlock ? syscall(SYS_landlock_create_ruleset, NULL, 0,
+					 LANDLOCK_CREATE_RULESET_VERSION)
+			       : 0;
 	lz_confine_enter(&quiet, LZ_CONFINE_FILL, "socket");
 	check_capabilities(UINT64_C(1) << CAP_KILL);
+	MUST(version < 4 || connect_by_ring(inet.client, &inet.at, inet.len) == -EACCES);
+	MUST(version < 6 || connect_by_ring(abstract.client, &abstract.at, abstract.len) == -EPERM);
 	check_calls_of_fill();
 	/* What it needs. */
 	MUST(pwrite(fd, "x", 1, 0) == 1);
