@@ -88,4 +88,22 @@ int lz_file_open(struct lz_source **out, int fd, uint64_t size, const struct lz_
 /* What is in place: there is nothing to read, it is always resident. Not to be copied from. */
 int lz_place_open(struct lz_source **out);
 
+/*
+ * A callback. Offsets are the addresses of pages. ask() says how many bytes it has put at @to, or
+ * -errno, or where it @may_wait -EINPROGRESS: the read then ends when its asker is told so by other
+ * means, once, with @token saying which.
+ */
+struct lz_ask {
+	uint64_t token; /* generation << 32 | request */
+	uint64_t start, len;
+	void *to; /* NULL: in place */
+	bool urgent;
+};
+struct lz_call_options {
+	int64_t (*ask)(void *arg, const struct lz_ask *ask);
+	void *arg;
+	bool in_place, may_wait;
+};
+int lz_call_open(struct lz_source **out, const struct lz_call_options *o);
+
 #endif

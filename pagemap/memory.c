@@ -114,6 +114,22 @@ int lz_memory_add_place(struct lz_memory *m, const char *name)
 	return append(m, &source, name);
 }
 
+int lz_memory_add_process(struct lz_memory *m, int fd, const char *name)
+{
+	struct lz_memory_source source = { .kind = LZ_FROM_PROCESS, .fd = fd, .size = INT64_MAX };
+
+	return append(m, &source, name);
+}
+
+int lz_memory_add_call(struct lz_memory *m, const struct lz_memory_call *call, const char *name)
+{
+	struct lz_memory_source source = {
+		.kind = LZ_FROM_CALL, .fd = -1, .size = INT64_MAX, .call = *call
+	};
+
+	return append(m, &source, name);
+}
+
 size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len,
 			struct lz_memory_range *out, size_t max)
 {

@@ -18,8 +18,18 @@
 
 enum lz_memory_kind {
 	LZ_FROM_FILE,
-	LZ_FROM_REMOTE, /* a page server has its bytes */
-	LZ_FROM_PLACE,  /* shared memory, where its bytes are already */
+	LZ_FROM_REMOTE,  /* a page server has its bytes */
+	LZ_FROM_PLACE,   /* shared memory, where its bytes are already */
+	LZ_FROM_PROCESS, /* the memory of another process: @fd is its /proc/PID/mem */
+	LZ_FROM_CALL,    /* a callback of the embedder's */
+};
+
+/* What a callback is asked; the public struct lazyd_ask. */
+struct lazyd_ask;
+struct lz_memory_call {
+	int64_t (*ask)(void *arg, const struct lazyd_ask *ask);
+	void *arg;
+	bool in_place;
 };
 
 struct lz_memory_source {
@@ -31,6 +41,7 @@ struct lz_memory_source {
 	uint64_t dev, ino;
 	char *name;   /* for messages: path below the images directory */
 	uint32_t pid; /* of the task there; remote only */
+	struct lz_memory_call call;
 };
 
 /* Whole pages of 4 KiB of a task's address space, from @start on. */
@@ -60,6 +71,9 @@ int lz_memory_add_source(struct lz_memory *m, int fd, const char *name);
 int lz_memory_add_remote(struct lz_memory *m, uint32_t pid, const char *name);
 /* What is in place, as a source: the offset of a page in it is its identity. @name is copied. */
 int lz_memory_add_place(struct lz_memory *m, const char *name);
+/* Takes @fd, of a /proc/PID/mem, on success; the offset of a page in it is its identity. */
+int lz_memory_add_process(struct lz_memory *m, int fd, const char *name);
+int lz_memory_add_call(struct lz_memory *m, const struct lz_memory_call *call, const char *name);
 /*
  * The addresses of the pages at [offset, offset + len) of the remote source, all of them in it:
  * ascending ranges, none of which begins where the last ends. Stops after @max of them; len >> 12

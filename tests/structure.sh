@@ -67,6 +67,12 @@ long_functions() {
 }
 
 # The functions that lazyd.h declares.
+# Those with a body are the caller's own, and call another.
+exported() {
+	perl -0pe 's{/\*.*?\*/}{}gs; s{^static inline .*?^\}}{}gms' "$src/uffd/lazyd.h" |
+		grep -oE '\blazyd_[a-z0-9_]+\(' | tr -d '(' | sort -u
+}
+
 declared() {
 	perl -0pe 's{/\*.*?\*/}{}gs' "$src/uffd/lazyd.h" | grep -oE '\blazyd_[a-z0-9_]+\(' | tr -d '(' |
 		sort -u
@@ -132,7 +138,7 @@ impure() {
 
 # The difference between the functions lazyd.h declares and the symbols liblazyd.so exports.
 exports() {
-	{ diff <(declared) <(nm -D --defined-only "$build/.libs/liblazyd.so" | awk '$2 != "A" { print $3 }' |
+	{ diff <(exported) <(nm -D --defined-only "$build/.libs/liblazyd.so" | awk '$2 != "A" { print $3 }' |
 			sed 's/@.*//' | sort -u) || true; } |
 		sed -n 's/^< /declared, not exported: /p; s/^> /exported, not declared: /p'
 }

@@ -50,6 +50,7 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 					   .len = a->len,
 					   .buffer = a->len > LZ_SLICE_BYTES ? -1 : (int)a->req,
 					   .request = a->req,
+					   .generation = ++q->generation,
 					   .urgent = a->urgent };
 	lz_intake_begin(l, a->req);
 	/* Who waits for a page waits for its request to leave. */

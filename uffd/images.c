@@ -9,6 +9,7 @@
 #include "pagemap/memory.h"
 #include "pagemap/writer.h"
 #include "uffd/lazyd.h"
+#include "uffd/sized.h"
 
 _Static_assert((int)LAZYD_WHY_MAX == (int)LZ_WHY_MAX, "one sentence, one size");
 _Static_assert((int)LAZYD_IDENTITY_LEN == (int)LZ_IDENTITY_BYTES, "one hash");
@@ -94,11 +95,12 @@ static uint64_t behind_the_end(const struct lz_memory *m)
 	return lost;
 }
 
-int lazyd_images_report(struct lazyd_images *images, uint32_t pid, struct lazyd_task_report *report,
-			struct lazyd_why *why)
+int lazyd_images_report_sized(struct lazyd_images *images, uint32_t pid,
+			      struct lazyd_task_report *report, size_t size, struct lazyd_why *why)
 {
 	struct lz_why w = { 0 };
 	struct lz_task_report t = { 0 };
+	struct lazyd_task_report n;
 	struct lz_memory *m = NULL;
 	uint64_t lost = 0;
 	int r = lz_images_memory((struct lz_images *)images, pid, &m, &t, &w);
@@ -107,7 +109,7 @@ int lazyd_images_report(struct lazyd_images *images, uint32_t pid, struct lazyd_
 		lost = behind_the_end(m);
 		lz_memory_put(m);
 	}
-	*report = (struct lazyd_task_report){
+	n = (struct lazyd_task_report){
 		.lazy_bytes = t.lazy_bytes,
 		.eager_bytes = t.eager_bytes,
 		.parent_bytes = t.parent_bytes,
@@ -120,6 +122,7 @@ int lazyd_images_report(struct lazyd_images *images, uint32_t pid, struct lazyd_
 		.nr_areas = t.nr_areas,
 		.depth = t.depth,
 	};
+	lz_sized_fill(report, size, &n, sizeof(n));
 	return tell(r, &w, why);
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "uffd/loop.h"
+#include "uffd/sources.h"
 #include "uffd/uffd.h"
 
 enum { DRAIN_MAX = 64 };
@@ -155,6 +156,12 @@ static void uffd_completed(struct lz_loop *l, uint32_t space, int32_t res)
 	(void)lz_intake_arm(l, space);
 }
 
+static const struct lz_memory_source *source_of(const struct lz_loop *l,
+						const struct lz_loop_req *q)
+{
+	return &l->memory[q->memory].memory->source[q->source];
+}
+
 static bool is_passing(int64_t res)
 {
 	return res == -EAGAIN || res == -EBUSY || res == -ENOMEM;
@@ -169,6 +176,8 @@ void lz_intake_begin(struct lz_loop *l, uint32_t req)
 	q->in_flight = !r;
 	q->put_off = is_passing(r);
 	l->put_off = l->put_off || q->put_off;
+	/* Who is to answer later may be who waits for the turn to return. */
+	l->called = l->called || (!r && source_of(l, q)->kind == LZ_FROM_CALL);
 	if (r && !q->put_off)
 		lz_intake_ended(l, req, r);
 }
@@ -199,7 +208,7 @@ void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result)
 	struct lz_loop_req *q = &l->req[req];
 	struct lz_event ev = { .type = LZ_EV_READ, .req = req, .res = result };
 	struct lz_loop_memory *m = &l->memory[q->memory];
-	const struct lz_memory_source *from = &m->memory->source[q->source];
+	const struct lz_memory_source *from = source_of(l, q);
 
 	q->in_flight = false;
 	q->put_off = is_passing(ev.res);
@@ -218,9 +227,9 @@ void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result)
 			    ev.res == -ESTALE    ? "the file has been written to since the start"
 			    : ev.res == -ENODATA ? "the file has got a hole there"
 			    : ev.res < 0         ? strerror((int)-ev.res)
-			    : from->kind == LZ_FROM_REMOTE
-				    ? "the page server has not got them"
-				    : "the file is shorter than its pagemap says");
+			    : from->kind == LZ_FROM_FILE
+				    ? "the file is shorter than its pagemap says"
+				    : "it has not got them");
 	}
 	lz_loop_feed(l, ev);
 }
@@ -228,17 +237,32 @@ void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result)
 int lz_intake_open(struct lz_loop *l, struct lz_memory *m, uint32_t source, struct lz_source **out)
 {
 	const struct lz_memory_source *from = &m->source[source];
-	struct lz_file_look as = { from->mtime_ns, from->blocks };
 
-	switch (from->kind) {
-	case LZ_FROM_FILE:
-		return lz_file_open(out, from->fd, from->size, &as);
-	case LZ_FROM_REMOTE:
-		return lz_remote_source(l, m, from, out);
-	case LZ_FROM_PLACE:
-		return lz_place_open(out);
-	}
-	return -EINVAL;
+	return from->kind == LZ_FROM_REMOTE ? lz_remote_source(l, m, from, out)
+					    : lz_sources_open(from, true, out);
+}
+
+int lz_intake_answer(struct lz_loop *l, uint64_t token, int64_t result)
+{
+	uint32_t req = (uint32_t)token;
+	struct lz_loop_req *q = req < LZ_REQS_MAX ? &l->req[req] : NULL;
+
+	if (!q || !q->in_flight || q->read.generation != token >> 32 ||
+	    source_of(l, q)->kind != LZ_FROM_CALL)
+		return -ESTALE;
+	if (result > (int64_t)(q->read.len - q->read.have))
+		return -EINVAL;
+	if (result > 0)
+		result += (int64_t)q->read.have;
+	lz_intake_ended(l, req, result);
+	return 0;
+}
+
+void lz_intake_disown(struct lz_loop *l)
+{
+	for (uint32_t i = 0; i < LZ_REQS_MAX; i++)
+		if (l->req[i].in_flight && source_of(l, &l->req[i])->kind == LZ_FROM_CALL)
+			lz_intake_ended(l, i, -ECANCELED);
 }
 
 /* What was filled from a file that then changed may be right or not: nobody is to rely on it. */
@@ -359,9 +383,8 @@ bool lz_intake_take_back(struct lz_loop *l)
 	for (tag.id = 0; tag.id < LZ_REQS_MAX; tag.id++) {
 		const struct lz_loop_req *q = &l->req[tag.id];
 
-		/* A page server's bytes come by no read of the ring. */
-		if (q->in_flight &&
-		    l->memory[q->memory].memory->source[q->source].kind != LZ_FROM_REMOTE) {
+		/* A page server's bytes come by no read of the ring, nor do a callback's. */
+		if (q->in_flight && !lz_sources_are_elsewhere(source_of(l, q))) {
 			nr++;
 			(void)lz_ring_cancel(&l->ring, tag);
 		}

@@ -13,6 +13,7 @@
 #include "pagemap/memory.h"
 #include "uffd/loop.h"
 #include "uffd/shared.h"
+#include "uffd/sized.h"
 
 struct lazyd_memory {
 	struct lz_memory memory;
@@ -48,9 +49,8 @@ int lazyd_new(struct lazyd **out, const struct lazyd_options *options)
 	struct lazyd *l;
 	int r = 0;
 
-	if (!out || !options || options->size > sizeof(o))
+	if (!out || !options || !lz_sized_take(&o, sizeof(o), options, options->size))
 		return -EINVAL;
-	memcpy(&o, options, options->size);
 	if (o.on_lost != LAZYD_LOST_POISON && o.on_lost != LAZYD_LOST_KILL)
 		return -EINVAL;
 	l = calloc(1, sizeof(*l));
@@ -128,6 +128,15 @@ int lazyd_turn(struct lazyd *l, int64_t timeout_ns)
 	return r < 0 ? failed(l, r, "the event loop cannot go on: %s", strerror(-r)) : r;
 }
 
+int lazyd_answer(struct lazyd *l, uint64_t token, int64_t result)
+{
+	int r = lz_intake_answer(&l->loop, token, result);
+
+	if (!r && l->loop.event_fd >= 0)
+		(void)eventfd_write(l->loop.event_fd, 1);
+	return r;
+}
+
 int lazyd_fd(struct lazyd *l)
 {
 	return lz_loop_fd(&l->loop);
@@ -153,17 +162,20 @@ const char *lazyd_error(const struct lazyd *l)
 	return l->error;
 }
 
-void lazyd_stats(const struct lazyd *l, const struct lazyd_state *state, struct lazyd_stats *out)
+void lazyd_stats_sized(const struct lazyd *l, const struct lazyd_state *state,
+		       struct lazyd_stats *out, size_t size)
 {
 	const struct lz_stats *s = l ? &l->loop.state->stats : &state->state->stats;
+	struct lazyd_stats n;
 
 	if (l)
 		lz_engine_gauge(l->loop.engine);
-	*out = s->n;
-	out->latency_count = s->latency.count;
-	out->latency_p50_ns = lz_latency_percentile(&s->latency, 0.50);
-	out->latency_p99_ns = lz_latency_percentile(&s->latency, 0.99);
-	out->latency_max_ns = s->latency.max_ns;
+	n = s->n;
+	n.latency_count = s->latency.count;
+	n.latency_p50_ns = lz_latency_percentile(&s->latency, 0.50);
+	n.latency_p99_ns = lz_latency_percentile(&s->latency, 0.99);
+	n.latency_max_ns = s->latency.max_ns;
+	lz_sized_fill(out, size, &n, sizeof(n));
 }
 
 /* ---- memory made by hand ---- */
@@ -196,6 +208,25 @@ int lazyd_memory_add_remote(struct lazyd_memory *m, uint32_t pid)
 		       : lz_memory_add_remote(&m->memory, pid, "the page server");
 }
 
+int lazyd_memory_add_process(struct lazyd_memory *m, int fd, const char *name)
+{
+	if (fcntl(fd, F_GETFD) < 0)
+		return -errno;
+	return lz_memory_is_used(&m->memory) ? -EBUSY : lz_memory_add_process(&m->memory, fd, name);
+}
+
+int lazyd_memory_add_callback(struct lazyd_memory *m,
+			      int64_t (*ask)(void *arg, const struct lazyd_ask *ask), void *arg,
+			      int in_place)
+{
+	struct lz_memory_call call = { .ask = ask, .arg = arg, .in_place = in_place };
+
+	if (!ask)
+		return -EINVAL;
+	return lz_memory_is_used(&m->memory) ? -EBUSY
+					     : lz_memory_add_call(&m->memory, &call, "a callback");
+}
+
 int lazyd_memory_add_area(struct lazyd_memory *m, uint64_t start, uint64_t len, uint64_t page_size)
 {
 	struct lz_seg seg = { .start = start, .end = start + len, .identity = start };
@@ -216,6 +247,7 @@ int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len,
 {
 	struct lz_piece p = { .identity = start, .len = len, .offset = offset, .page_shift = 12 };
 	struct lz_range whole = { start, start + len };
+	const struct lz_memory_source *from;
 	bool found = false;
 
 	if (source < 0 || (size_t)source >= m->memory.nr_sources)
@@ -233,7 +265,8 @@ int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len,
 		p.page_shift = seg->page_shift;
 		found = true;
 	}
-	switch (m->memory.source[source].kind) {
+	from = &m->memory.source[source];
+	switch (from->kind) {
 	case LZ_FROM_FILE:
 		break;
 	case LZ_FROM_REMOTE:
@@ -242,10 +275,14 @@ int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len,
 		p.offset = lz_plan_nr_pages(m->memory.plan) << 12;
 		break;
 	case LZ_FROM_PLACE:
+	case LZ_FROM_PROCESS:
+	case LZ_FROM_CALL:
 		p.offset = start;
-		return lz_plan_add_in_place(m->memory.plan, &p);
+		break;
 	}
-	return lz_plan_add(m->memory.plan, &p);
+	return from->kind == LZ_FROM_PLACE || from->call.in_place
+		       ? lz_plan_add_in_place(m->memory.plan, &p)
+		       : lz_plan_add(m->memory.plan, &p);
 }
 
 void lazyd_memory_put(struct lazyd_memory *m)

@@ -9,6 +9,10 @@
  * failure. The library opens no socket path, forks nothing, sets no signal handler, prints nothing
  * and reads no environment. One handle is one thread's; only lazyd_stop() may come from another.
  * Addresses, lengths and offsets are bytes; ranges are half open.
+ *
+ * Structs that say their size grow at their end: who was built with a shorter one has 0 in what is
+ * missing. So do those that are filled in by the functions with _sized in their names, which are called
+ * by those without. All other structs stay as they are.
  */
 #ifndef LAZYD_H
 #define LAZYD_H
@@ -76,10 +80,25 @@ int lazyd_images_header(struct lazyd_images *images);
 int lazyd_images_memory(struct lazyd_images *images, uint32_t pid, struct lazyd_memory **out,
 			struct lazyd_why *why);
 /* What a task's memory looks like, problems included: succeeds where memory() says -ENODATA. */
-int lazyd_images_report(struct lazyd_images *images, uint32_t pid, struct lazyd_task_report *report,
-			struct lazyd_why *why);
+int lazyd_images_report_sized(struct lazyd_images *images, uint32_t pid,
+			      struct lazyd_task_report *report, size_t size, struct lazyd_why *why);
+static inline int lazyd_images_report(struct lazyd_images *images, uint32_t pid,
+				      struct lazyd_task_report *report, struct lazyd_why *why)
+{
+	return lazyd_images_report_sized(images, pid, report, sizeof(*report), why);
+}
 
-/* ---- memory made by hand ---- */
+/* ---- memory made by hand: lazyd-memory(3) ---- */
+
+enum { LAZYD_LAYERS_MAX = 64 };
+
+/* What a callback is asked for: the bytes of whole pages. */
+struct lazyd_ask {
+	uint64_t token; /* for lazyd_answer() */
+	uint64_t start, len;
+	void *to;   /* where they go; NULL: into the memory itself, see in_place */
+	int urgent; /* a thread waits for them */
+};
 
 int lazyd_memory_new(struct lazyd_memory **out);
 /* Takes @fd, a regular file. Returns the source's number. */
@@ -91,6 +110,17 @@ int lazyd_memory_add_file(struct lazyd_memory *m, int fd, const char *name);
 int lazyd_memory_add_in_place(struct lazyd_memory *m);
 /* What a page server (struct lazyd_remote) has of its task @pid; one of a memory, pages of 4 KiB only. */
 int lazyd_memory_add_remote(struct lazyd_memory *m, uint32_t pid);
+/* Takes @fd, a /proc/PID/mem: the memory of a process that stands still until all is had. */
+int lazyd_memory_add_process(struct lazyd_memory *m, int fd, const char *name);
+/*
+ * @ask is called on the thread of the engine or server, for a range of one piece each time. It returns
+ * how many bytes from the first on it has put at ask->to; -EINPROGRESS, in an engine only: the
+ * turn then returns soon, and lazyd_answer() is called later; -EAGAIN to be asked again; or -errno: such pages are lost. @in_place:
+ * bytes are put into the shared memory itself, and mapped there as those of add_in_place().
+ */
+int lazyd_memory_add_callback(struct lazyd_memory *m,
+			      int64_t (*ask)(void *arg, const struct lazyd_ask *ask), void *arg,
+			      int in_place);
 /*
  * [start, start + len) is to be served; what no piece covers in it reads as zero. @page_size: what the
  * kernel counts in there, 2 MiB for hugetlb; at most 2 MiB. Before the pieces in it.
@@ -102,6 +132,12 @@ int lazyd_memory_add_area(struct lazyd_memory *m, uint64_t start, uint64_t len, 
  */
 int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len, int source,
 			   uint64_t offset);
+/*
+ * As add_piece() for the parts of [start, start + len) that @nr sparse files have, which are raw memory
+ * from @offset on: of each page the last of them that has data there, and zero where none has any.
+ */
+int lazyd_memory_add_layers(struct lazyd_memory *m, uint64_t start, uint64_t len,
+			    const int *sources, size_t nr, uint64_t offset);
 /* Drops the caller's reference; engines keep their own. Nothing is added after lazyd_add(): -EBUSY. */
 void lazyd_memory_put(struct lazyd_memory *m);
 uint64_t lazyd_memory_pages(const struct lazyd_memory *m);
@@ -230,6 +266,11 @@ int lazyd_turn(struct lazyd *l, int64_t timeout_ns);
  * calls lazyd_turn() with a timeout of 0. The engine's own; -errno if there is none to be had.
  */
 int lazyd_fd(struct lazyd *l);
+/*
+ * The end of what a callback has answered with -EINPROGRESS: bytes or -errno, as it would have
+ * returned them. lazyd_turn() goes on with it. -ESTALE: nobody waits for it any more.
+ */
+int lazyd_answer(struct lazyd *l, uint64_t token, int64_t result);
 /* lazyd_turn() also returns when @fd is readable. One at a time; -1 takes it back. */
 int lazyd_watch(struct lazyd *l, int fd);
 /* From any thread: makes lazyd_turn() return at its next chance. */
@@ -268,7 +309,13 @@ struct lazyd_stats {
 	uint64_t reconnects;
 };
 /* Callable on the state alone too (l NULL): another process's view of a running engine. */
-void lazyd_stats(const struct lazyd *l, const struct lazyd_state *state, struct lazyd_stats *stats);
+void lazyd_stats_sized(const struct lazyd *l, const struct lazyd_state *state,
+		       struct lazyd_stats *stats, size_t size);
+static inline void lazyd_stats(const struct lazyd *l, const struct lazyd_state *state,
+			       struct lazyd_stats *stats)
+{
+	lazyd_stats_sized(l, state, stats, sizeof(*stats));
+}
 
 /* ---- serving pages: lazyd-server(3) ---- */
 
@@ -281,6 +328,7 @@ struct lazyd_server_options {
 	void *log_arg;
 	const struct lazyd_tls
 		*tls; /* clients must speak it, and have a certificate; NULL: plain text */
+	const uint8_t *identity; /* LAZYD_IDENTITY_LEN bytes; NULL: that of the images */
 };
 
 struct lazyd_server_stats {
@@ -289,9 +337,17 @@ struct lazyd_server_stats {
 	uint64_t requests, pages, pages_zero, pages_lost, bytes_sent;
 };
 
-/* Serves all tasks of @images, which stay the caller's and may be closed afterwards. */
+/*
+ * Serves all tasks of @images, which stay the caller's and may be closed afterwards. NULL: none yet;
+ * an identity is given then.
+ */
 int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
 		     const struct lazyd_server_options *options, struct lazyd_why *why);
+/*
+ * Serves @m as task @pid, before the first socket is given. Its sources are here: nothing remote or in
+ * place, and callbacks that answer at once. The caller keeps its reference.
+ */
+int lazyd_server_add(struct lazyd_server *s, uint32_t pid, struct lazyd_memory *m);
 void lazyd_server_free(struct lazyd_server *s);
 /*
  * Takes a listening stream socket, or a connected one. The thread that gives it the first is the one
@@ -305,7 +361,13 @@ int lazyd_server_turn(struct lazyd_server *s, int64_t timeout_ns);
 void lazyd_server_finish(struct lazyd_server *s);
 /* From any thread or a signal handler: makes turn() return at its next chance. */
 void lazyd_server_stop(struct lazyd_server *s);
-void lazyd_server_stats(const struct lazyd_server *s, struct lazyd_server_stats *stats);
+void lazyd_server_stats_sized(const struct lazyd_server *s, struct lazyd_server_stats *stats,
+			      size_t size);
+static inline void lazyd_server_stats(const struct lazyd_server *s,
+				      struct lazyd_server_stats *stats)
+{
+	lazyd_server_stats_sized(s, stats, sizeof(*stats));
+}
 
 /* ---- writing images: lazyd-writer(3) ---- */
 

@@ -243,6 +243,7 @@ int64_t lz_loop_abandon(struct lz_loop *l)
 	lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_ABANDON });
 	if (l->stream)
 		lz_stream_abandon(l->stream, &l->ring);
+	lz_intake_disown(l);
 	for (uint32_t i = 0; i < LZ_REQS_MAX; i++)
 		if (l->req[i].in_flight)
 			(void)lz_ring_cancel(&l->ring,

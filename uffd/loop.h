@@ -45,6 +45,7 @@ struct lz_loop_req {
 	uint32_t memory, source;
 	uint64_t offset; /* in the source, of the request's first byte */
 	uint8_t *buffer;
+	uint16_t generation; /* of the last read: tells a late answer from one that is awaited */
 	bool in_flight, mapped;
 	bool put_off; /* the ring or the kernel had no room for the read: begin it again */
 };
@@ -112,6 +113,10 @@ void lz_intake_begin(struct lz_loop *l, uint32_t req);
 void lz_intake_take(struct lz_loop *l, uint32_t space);
 /* A read has ended, wherever its bytes came from. */
 void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result);
+/* A callback's answer, which came later: 0, or what lazyd_answer() says. */
+int lz_intake_answer(struct lz_loop *l, uint64_t token, int64_t result);
+/* No answer of a callback is waited for any more. */
+void lz_intake_disown(struct lz_loop *l);
 /* Tells of the descriptors of a slot, if somebody wants to know. */
 void lz_intake_tell(struct lz_loop *l, const struct lz_slot *slot, bool is_open);
 /* CLOSE: takes back what is in the ring; closes once that has come back, or now. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "uffd/loop.h"
+#include "uffd/sized.h"
 
 _Static_assert((int)LAZYD_IDENTITY_LEN == (int)LZ_IDENTITY_LEN, "one identity, one size");
 
@@ -37,11 +38,8 @@ int lz_remote_open(struct lz_loop *l, const struct lazyd_remote *r)
 	struct lz_stream_options o = { .ended = ended, .log = log_line, .arg = l };
 	struct lazyd_remote remote = { 0 };
 
-	if (r->size > sizeof(remote))
-		return -EINVAL;
-	memcpy(&remote, r, r->size);
-	if (!remote.connect || !remote.identity ||
-	    (remote.header != LZ_PS_24 && remote.header != LZ_PS_32))
+	if (!lz_sized_take(&remote, sizeof(remote), r, r->size) || !remote.connect ||
+	    !remote.identity || (remote.header != LZ_PS_24 && remote.header != LZ_PS_32))
 		return -EINVAL;
 	o.connect = remote.connect;
 	o.connect_arg = remote.arg;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The public functions of the other end: puts the plans of an images directory behind a page server, and
- * tells it where a task's pages lie. What is said to whom is iouring/server.c's.
+ * The public functions of the other end: puts the plans of an images directory, and of memories made by
+ * hand, behind a page server, and tells it where a task's pages lie. What is said to whom is iouring/server.c's.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -14,6 +14,8 @@
 #include "pagemap/identity.h"
 #include "pagemap/memory.h"
 #include "uffd/lazyd.h"
+#include "uffd/sized.h"
+#include "uffd/sources.h"
 
 enum {
 	CLIENTS_DEFAULT = 256,
@@ -51,17 +53,17 @@ static int64_t find(void *arg, uint32_t pid, uint64_t vaddr, uint64_t max,
 	const struct task key = { .pid = pid };
 	const struct task *t = bsearch(&key, s->task, s->nr_tasks, sizeof(key), by_pid);
 	const struct lz_run *run;
-	uint64_t nr;
-	int64_t page;
+	uint64_t nr, skip;
 
 	if (!t)
 		return -ENOENT;
-	page = lz_plan_page(t->memory->plan, vaddr, &run);
-	if (page < 0)
+	if (lz_plan_page(t->memory->plan, vaddr, &run) < 0)
 		return 0;
-	nr = lz_plan_run_pages(t->memory->plan, run) - ((uint64_t)page - run->first);
+	/* Asked for by pages of 4 KiB, whatever the memory's are. */
+	skip = vaddr - run->identity;
+	nr = ((lz_plan_run_pages(t->memory->plan, run) << run->page_shift) - skip) >> 12;
 	*source = t->source[run->source];
-	*offset = run->offset + (((uint64_t)page - run->first) << run->page_shift);
+	*offset = run->offset + skip;
 	return (int64_t)(nr < max ? nr : max);
 }
 
@@ -73,18 +75,24 @@ static void log_line(void *arg, int level, const char *line)
 		s->log(s->log_arg, (enum lazyd_log)level, line);
 }
 
-/* What becomes of the page is the client's affair; that the file is at fault is only known here. */
+static struct task *task_of(const struct lazyd_server *s, const struct lz_source *source, size_t *n)
+{
+	for (size_t i = 0; i < s->nr_tasks; i++)
+		for (*n = 0; *n < s->task[i].memory->nr_sources; (*n)++)
+			if (s->task[i].source[*n] == source)
+				return &s->task[i];
+	return NULL;
+}
+
+/* What becomes of the page is the client's affair; that the source is at fault is only known here. */
 static void lost(void *arg, const struct lz_source *source, uint64_t offset, int64_t result)
 {
 	const struct lazyd_server *s = arg;
-	const struct task *t = s->task;
 	char line[512];
-	size_t i = 0;
+	size_t i;
+	const struct task *t = task_of(s, source, &i);
 
-	while (t->source[i] != source)
-		if (++i == t->memory->nr_sources)
-			t++, i = 0;
-	if (t->told[i])
+	if (!t || t->told[i])
 		return;
 	t->told[i] = true;
 	(void)snprintf(line, sizeof(line),
@@ -109,13 +117,37 @@ static int open_sources(struct task *t)
 	t->told = calloc(m->nr_sources + 1, sizeof(*t->told));
 	if (!t->source || !t->told)
 		return -ENOMEM;
-	for (size_t i = 0; !r && i < m->nr_sources; i++) {
-		const struct lz_memory_source *from = &m->source[i];
-		struct lz_file_look as = { from->mtime_ns, from->blocks };
-
-		r = lz_file_open(&t->source[i], from->fd, from->size, &as);
-	}
+	for (size_t i = 0; !r && i < m->nr_sources; i++)
+		r = lz_sources_open(&m->source[i], false, &t->source[i]);
 	return r;
+}
+
+static void close_task(struct task *t)
+{
+	for (size_t n = 0; t->source && n < t->memory->nr_sources; n++)
+		if (t->source[n])
+			t->source[n]->ops->close(t->source[n]);
+	free(t->source);
+	free(t->told);
+	lz_memory_put(t->memory);
+}
+
+/* Takes @memory, on success only; tasks are to be sorted again before they are looked for. */
+static int add_task(struct lazyd_server *s, uint32_t pid, struct lz_memory *memory)
+{
+	struct task t = { .pid = pid, .memory = memory };
+	struct task *all = reallocarray(s->task, s->nr_tasks + 1, sizeof(*all));
+	int r = all ? open_sources(&t) : -ENOMEM;
+
+	if (all)
+		s->task = all;
+	if (r) {
+		t.memory = lz_memory_get(memory);
+		close_task(&t);
+		return r;
+	}
+	s->task[s->nr_tasks++] = t;
+	return 0;
 }
 
 static int load(struct lazyd_server *s, struct lz_images *images, struct lz_why *why)
@@ -123,24 +155,21 @@ static int load(struct lazyd_server *s, struct lz_images *images, struct lz_why 
 	size_t nr = lz_images_nr_tasks(images);
 	int r = 0;
 
-	s->task = calloc(nr + 1, sizeof(*s->task));
-	if (!s->task)
-		return lz_why_say(why, -ENOMEM, "not enough memory for %zu tasks", nr);
 	for (size_t n = 0; !r && n < nr; n++) {
 		const struct lz_task *from = lz_images_task(images, n);
-		struct task *t = &s->task[s->nr_tasks];
+		struct lz_memory *memory;
 
 		if (from->dead)
 			continue;
-		t->pid = from->pid;
-		r = lz_images_pages(images, from->pid, &t->memory, why);
+		r = lz_images_pages(images, from->pid, &memory, why);
 		if (r)
 			break;
-		s->nr_tasks++;
-		r = open_sources(t);
-		if (r)
-			lz_why_say(why, r, "the pages files of pid %u cannot be opened: %s", t->pid,
-				   strerror(-r));
+		r = add_task(s, from->pid, memory);
+		if (!r)
+			continue;
+		lz_memory_put(memory);
+		lz_why_say(why, r, "the pages files of pid %u cannot be opened: %s", from->pid,
+			   strerror(-r));
 	}
 	qsort(s->task, s->nr_tasks, sizeof(*s->task), by_pid);
 	return r;
@@ -160,9 +189,10 @@ int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
 	struct lz_why w = { 0 };
 	int r;
 
-	if (!out || !images || !options || options->size > sizeof(o))
+	if (!out || !options || !lz_sized_take(&o, sizeof(o), options, options->size))
 		return -EINVAL;
-	memcpy(&o, options, options->size);
+	if (!images && !o.identity)
+		return -EINVAL;
 	s = calloc(1, sizeof(*s));
 	if (!s) {
 		if (why)
@@ -183,8 +213,10 @@ int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
 		.once = o.once,
 		.tls = (const struct lz_tls *)o.tls,
 	};
-	r = load(s, (struct lz_images *)images, &w);
-	if (!r)
+	r = images ? load(s, (struct lz_images *)images, &w) : 0;
+	if (!r && o.identity)
+		memcpy(s->options.giver.identity, o.identity, LAZYD_IDENTITY_LEN);
+	else if (!r)
 		r = lz_images_identity((struct lz_images *)images, s->options.giver.identity, &w);
 	if (why)
 		memcpy(why->text, w.text, sizeof(why->text));
@@ -202,18 +234,32 @@ void lazyd_server_free(struct lazyd_server *s)
 		return;
 	if (s->server)
 		lz_server_close(s->server);
-	for (size_t i = 0; i < s->nr_tasks; i++) {
-		struct task *t = &s->task[i];
-
-		for (size_t n = 0; t->source && n < t->memory->nr_sources; n++)
-			if (t->source[n])
-				t->source[n]->ops->close(t->source[n]);
-		free(t->source);
-		free(t->told);
-		lz_memory_put(t->memory);
-	}
+	for (size_t i = 0; i < s->nr_tasks; i++)
+		close_task(&s->task[i]);
 	free(s->task);
 	free(s);
+}
+
+int lazyd_server_add(struct lazyd_server *s, uint32_t pid, struct lazyd_memory *m)
+{
+	struct lz_memory *memory = (struct lz_memory *)m;
+	const struct task key = { .pid = pid };
+	int r;
+
+	if (s->server)
+		return -EBUSY;
+	if (s->nr_tasks && bsearch(&key, s->task, s->nr_tasks, sizeof(key), by_pid))
+		return -EEXIST;
+	for (size_t i = 0; i < memory->nr_sources; i++)
+		if (memory->source[i].kind == LZ_FROM_PLACE || memory->source[i].call.in_place)
+			return -EINVAL;
+	lz_memory_use(memory);
+	r = add_task(s, pid, memory);
+	if (r)
+		return r;
+	(void)lz_memory_get(memory);
+	qsort(s->task, s->nr_tasks, sizeof(*s->task), by_pid);
+	return 0;
 }
 
 /* ---- serving ---- */
@@ -249,13 +295,15 @@ void lazyd_server_stop(struct lazyd_server *s)
 		lz_server_stop(s->server);
 }
 
-void lazyd_server_stats(const struct lazyd_server *s, struct lazyd_server_stats *stats)
+void lazyd_server_stats_sized(const struct lazyd_server *s, struct lazyd_server_stats *stats,
+			      size_t size)
 {
 	struct lz_server_stats n = { 0 };
+	struct lazyd_server_stats out;
 
 	if (s->server)
 		lz_server_stats(s->server, &n);
-	*stats = (struct lazyd_server_stats){
+	out = (struct lazyd_server_stats){
 		.nr_clients = n.nr_clients,
 		.clients_total = n.clients_total,
 		.clients_refused = n.clients_refused,
@@ -266,4 +314,5 @@ void lazyd_server_stats(const struct lazyd_server *s, struct lazyd_server_stats 
 		.pages_lost = n.pages_lost,
 		.bytes_sent = n.bytes_sent,
 	};
+	lz_sized_fill(stats, size, &out, sizeof(out));
 }

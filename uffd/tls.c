@@ -5,6 +5,7 @@
 
 #include "iouring/tls.h"
 #include "uffd/lazyd.h"
+#include "uffd/sized.h"
 
 _Static_assert((int)LZ_TLS_WHY_MAX <= (int)LAZYD_WHY_MAX, "a reason fits");
 
@@ -16,9 +17,8 @@ int lazyd_tls_new(struct lazyd_tls **out, const struct lazyd_tls_options *option
 	char text[LZ_TLS_WHY_MAX];
 	int r;
 
-	if (!out || !options || options->size > sizeof(o))
+	if (!out || !options || !lz_sized_take(&o, sizeof(o), options, options->size))
 		return -EINVAL;
-	memcpy(&o, options, options->size);
 	r = lz_tls_new(&t,
 		       &(struct lz_tls_options){ .cacert = o.cacert,
 						 .cacrl = o.cacrl,

@@ -142,6 +142,7 @@ extern const struct live_case live_cases_kinds[];
 extern const struct live_case live_cases_layout[];
 extern const struct live_case live_cases_api[];
 extern const struct live_case live_cases_lost[];
+extern const struct live_case live_cases_sources[];
 extern const struct live_case live_cases_storm[];
 extern const struct live_case live_cases_worker[];
 
