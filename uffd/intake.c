@@ -119,6 +119,10 @@ void lz_intake_close(struct lz_loop *l, uint32_t space)
 	seg = lz_engine_segs(l->engine, space, &nr);
 	for (size_t i = 0; slot->uffd >= 0 && i < nr; i++)
 		(void)lz_uffd_unregister(slot->uffd, (struct lz_range){ seg[i].start, seg[i].end });
+	/* Unregistering wakes, and behind that wake a thread may still go to sleep (seen on 6.18): for good,
+	 * where somebody else has the descriptor open too. Behind all of it none can. */
+	if (slot->uffd >= 0)
+		(void)lz_uffd_wake(slot->uffd, (struct lz_range){ 0, UINT64_MAX });
 	if (s->watching)
 		(void)lz_ring_cancel(&l->ring, tag);
 	tag.kind = LZ_TAG_UFFD;

@@ -7,7 +7,7 @@
 
 #include "tests/live/live.h"
 
-enum { THREADS = 8, SMALL = 512, MIDDLE = 8192 };
+enum { THREADS = 8, SMALL = 512, MIDDLE = 8192, KEPT_ROUNDS = 500 };
 
 /* ---- faults ---- */
 
@@ -148,6 +148,55 @@ static void serve_late(struct live *l)
 	live_end(l, 0);
 }
 
+/* ---- a task that has its userfaultfds open as long as it lives ---- */
+
+static void *touch_from_behind(void *arg)
+{
+	struct live *l = arg;
+
+	for (uint64_t n = l->nr_pages; n--;)
+		live_expect(l, n, live_code(n));
+	return NULL;
+}
+
+/*
+ * A space is closed as soon as nothing is owed, holes or not, and threads that fault at that moment must
+ * not stay behind: the descriptor is not the last one, so its closing wakes nobody. The moment is short.
+ */
+static void keep_open(struct live *l)
+{
+	pthread_t thread[THREADS];
+
+	for (int round = 0; round < KEPT_ROUNDS; round++) {
+		live_hear(l);
+		live_renew(l);
+		for (int i = 0; i < THREADS; i++)
+			LIVE_CHECK(l, pthread_create(&thread[i], NULL, touch_from_behind, l) == 0);
+		for (int i = 0; i < THREADS; i++)
+			LIVE_CHECK(l, pthread_join(thread[i], NULL) == 0);
+		live_say(l);
+		(void)close(l->uffd);
+	}
+}
+
+static void serve_kept_open(struct live *l)
+{
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	live_start(l);
+	live_fill(l);
+	for (int round = 0; round < KEPT_ROUNDS; round++) {
+		live_say(l);
+		live_attach(l);
+		while (lazyd_turn(l->l, -1))
+			;
+		live_hear(l);
+	}
+	live_fill(l);
+	live_end(l, 0);
+}
+
 /* ---- two tasks with the same memory ---- */
 
 static void serve_two(struct live *l)
@@ -232,6 +281,7 @@ const struct live_case live_cases_fill[] = {
 	{ "one-page", 1, 0, touch_all, live_serve_sweeping },
 	{ "cold", MIDDLE, LIVE_DISK, touch_by_threads, serve_cold },
 	{ "late", MIDDLE, LIVE_LATE, register_late, serve_late },
+	{ "kept-open", 48, 0, keep_open, serve_kept_open },
 	{ "two-tasks", MIDDLE, 0, touch_all, serve_two },
 	{ "mprotect/faults", MIDDLE, 0, protect_and_touch, live_serve_faults },
 	{ "mprotect/sweeping", MIDDLE, 0, protect_and_touch, serve_protected },

@@ -111,6 +111,15 @@ static void give_away(struct live *l)
 	LIVE_CHECK(l, sendmsg(l->sock, &msg, MSG_NOSIGNAL) == 1);
 }
 
+void live_renew(struct live *l)
+{
+	LIVE_CHECK(l, madvise(l->base, l->nr_pages * LIVE_PAGE, MADV_DONTNEED) == 0);
+	l->uffd = open_uffd(l->c->with);
+	LIVE_CHECK(l, l->uffd >= 0);
+	live_register(l, l->base, l->nr_pages);
+	give_away(l);
+}
+
 /* The server holds the last descriptor, as after a real restore. */
 void live_house_task(struct live *l)
 {
