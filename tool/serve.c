@@ -14,6 +14,7 @@
 
 #include "tool/addr.h"
 #include "tool/confine.h"
+#include "tool/live.h"
 #include "tool/out.h"
 #include "tool/service.h"
 #include "tool/tool.h"
@@ -25,6 +26,10 @@ static const char HELP[] =
 	"--page-server`, to many at once, until it is told to stop.\n"
 	"\n"
 	"  -D, --images-dir DIR        the checkpoint's images (default: .)\n"
+	"      --pid PID               no checkpoint: the memory of process PID, which stands still;\n"
+	"                              images that say what it has, without a page, are made in -D\n"
+	"      --tree                  and of all processes below it\n"
+	"      --stop                  stop them first (SIGSTOP); they are left so\n"
 	"  -W, --work-dir DIR          where relative files are (default: -D)\n"
 	"      --address ADDRESS       IPv4, IPv6, a name, a unix socket's path (127.0.0.1;\n"
 	"                              page-server: all addresses, as CRIU's)\n"
@@ -62,6 +67,9 @@ enum {
 	OPT_IDLE_TIMEOUT,
 	OPT_JSON,
 	OPT_LAZY_PAGES,
+	OPT_PID,
+	OPT_TREE,
+	OPT_STOP,
 };
 
 static const struct option OPTIONS[] = {
@@ -74,6 +82,9 @@ static const struct option OPTIONS[] = {
 	{ "idle-timeout", required_argument, NULL, OPT_IDLE_TIMEOUT },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "lazy-pages", no_argument, NULL, OPT_LAZY_PAGES },
+	{ "pid", required_argument, NULL, OPT_PID },
+	{ "tree", no_argument, NULL, OPT_TREE },
+	{ "stop", no_argument, NULL, OPT_STOP },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -87,6 +98,8 @@ struct serve {
 	int ps_socket; /* -1: it listens */
 	uint32_t max_clients, idle_timeout_s;
 	bool once, json, lazy_pages;
+	pid_t pid; /* 0: images */
+	bool tree, stop;
 	struct lz_addr at;
 	struct lazyd_server *server;
 	struct lazyd_tls *tls;
@@ -141,6 +154,18 @@ static int take_option(struct serve *s, int c)
 	case OPT_LAZY_PAGES:
 		s->lazy_pages = true;
 		return -1;
+	case OPT_PID:
+		n = lz_service_number(optarg, 1 << 22);
+		if (n <= 0)
+			return lz_service_usage(&s->service, "--pid takes a process, not", optarg);
+		s->pid = (pid_t)n;
+		return -1;
+	case OPT_TREE:
+		s->tree = true;
+		return -1;
+	case OPT_STOP:
+		s->stop = true;
+		return -1;
 	case 'h':
 		(void)fputs(HELP, stdout);
 		return LZ_EXIT_OK;
@@ -169,6 +194,9 @@ static int parse(struct serve *s, int argc, char **argv)
 	}
 	if (optind < argc)
 		return lz_service_usage(&s->service, "unexpected word", argv[optind]);
+	if ((s->tree || s->stop) && !s->pid)
+		return lz_service_usage(&s->service, "without --pid there is no process for",
+					s->tree ? "--tree" : "--stop");
 	if (s->service.tls_stray && !s->service.tls)
 		return lz_service_usage(&s->service, "without --tls nothing is encrypted, so no",
 					s->service.tls_stray);
@@ -187,6 +215,25 @@ static void log_line(void *arg, enum lazyd_log level, const char *line)
 	lz_log_say(arg, (int)level, "%s", line);
 }
 
+/* What they have goes to the images, which the other end must have too: it asks under their identity. */
+static int look_at_processes(struct serve *s, int images_fd, struct lz_live *live,
+			     struct lazyd_why *why)
+{
+	int r = lz_live_look(live, s->pid, s->tree, s->stop, why);
+
+	if (!r)
+		r = lz_live_write(live, images_fd, why);
+	if (r)
+		return r;
+	lz_log_say(&s->service.log, LAZYD_LOG_INFO, "event=live processes=%zu bytes=%llu", live->nr,
+		   (unsigned long long)live->bytes);
+	if (live->nr_shared)
+		lz_log_say(&s->service.log, LAZYD_LOG_WARN,
+			   "event=shared-left-out areas=%llu shared memory is not a process's own",
+			   (unsigned long long)live->nr_shared);
+	return 0;
+}
+
 static int open_server(struct serve *s, int images_fd)
 {
 	struct lazyd_server_options o = { .size = sizeof(o),
@@ -197,13 +244,24 @@ static int open_server(struct serve *s, int images_fd)
 					  .log_arg = &s->service.log,
 					  .tls = s->tls };
 	struct lazyd_why why = { { 0 } };
+	struct lz_live live = { 0 };
+	uint8_t identity[LAZYD_IDENTITY_LEN];
 	struct lazyd_images *images;
-	int r = lazyd_images_open(&images, images_fd, &why);
+	int r = s->pid ? look_at_processes(s, images_fd, &live, &why) : 0;
 
+	if (!r)
+		r = lazyd_images_open(&images, images_fd, &why);
 	if (!r) {
-		r = lazyd_server_new(&s->server, images, &o, &why);
+		if (s->pid)
+			r = lazyd_images_identity(images, identity, &why);
+		o.identity = s->pid ? identity : NULL;
+		if (!r)
+			r = lazyd_server_new(&s->server, s->pid ? NULL : images, &o, &why);
 		lazyd_images_close(images);
 	}
+	if (!r)
+		r = lz_live_serve(&live, s->server, &why);
+	lz_live_free(&live);
 	return r ? lz_service_refuse(&s->service, why.text) : LZ_EXIT_OK;
 }
 

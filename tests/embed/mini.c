@@ -133,12 +133,13 @@ static void restored(int sock)
 	struct uffdio_register reg = { .range = { (uintptr_t)area, LEN },
 				       .mode = UFFDIO_REGISTER_MODE_MISSING };
 	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	char go;
 
 	map_area();
 	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) || ioctl(uffd, UFFDIO_REGISTER, &reg))
 		fail("userfaultfd", strerror(errno));
 	/* Its number: the parent, which may look into its child, takes it from there. */
-	if (write(sock, &uffd, sizeof(uffd)) != sizeof(uffd) || read(sock, &uffd, 1) != 1)
+	if (write(sock, &uffd, sizeof(uffd)) != sizeof(uffd) || read(sock, &go, 1) != 1)
 		fail("parent", strerror(errno));
 	close(uffd);
 	run_job(0);

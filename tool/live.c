@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/* Looks at the processes of live.h; live_pages.c has which of their pages are theirs. */
+#include "tool/live.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tool/live_pages.h"
+
+/* A process that has been sent SIGSTOP is waited for in such steps, for so many of them. */
+enum { STOP_NAP_NS = 1000000, STOP_NAPS = 5000, LINE = 512 };
+
+__attribute__((format(printf, 3, 4))) static int say(struct lazyd_why *why, int r,
+						     const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(why->text, sizeof(why->text), format, ap);
+	va_end(ap);
+	return r;
+}
+
+static FILE *open_proc(pid_t pid, const char *what)
+{
+	char path[96];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, what);
+	return fopen(path, "re");
+}
+
+/* ---- standing still ---- */
+
+/* Of one thread; '?': it has gone. */
+static char state_of(pid_t pid, const char *tid)
+{
+	char what[64], line[LINE];
+	FILE *f;
+	const char *p;
+
+	(void)snprintf(what, sizeof(what), "task/%.16s/stat", tid);
+	f = open_proc(pid, what);
+	if (!f)
+		return '?';
+	p = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	(void)fclose(f);
+	return p && p[1] ? p[2] : '?';
+}
+
+/* By a freezer, in which its threads look as if they slept. */
+static bool is_frozen(pid_t pid)
+{
+	char line[LINE], path[LINE + 64];
+	bool frozen = false;
+	FILE *f = open_proc(pid, "cgroup");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "0::", 3))
+			continue;
+		(void)fclose(f);
+		(void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cgroup.events", line + 3);
+		f = fopen(path, "re");
+		while (f && fgets(line, sizeof(line), f))
+			frozen = frozen || !strcmp(line, "frozen 1\n");
+		break;
+	}
+	if (f)
+		(void)fclose(f);
+	return frozen;
+}
+
+static bool stands_still(pid_t pid)
+{
+	char path[64];
+	bool still = true;
+	const struct dirent *e;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	while (d && (e = readdir(d)))
+		still = still && (e->d_name[0] == '.' || strchr("TtZX?", state_of(pid, e->d_name)));
+	if (d)
+		(void)closedir(d);
+	return d && (still || is_frozen(pid));
+}
+
+static int stop(pid_t pid, struct lazyd_why *why)
+{
+	if (kill(pid, SIGSTOP))
+		return say(why, -errno, "process %d cannot be stopped: %s", (int)pid,
+			   strerror(errno));
+	for (int i = 0; i < STOP_NAPS; i++) {
+		if (stands_still(pid))
+			return 0;
+		(void)nanosleep(&(struct timespec){ .tv_nsec = STOP_NAP_NS }, NULL);
+	}
+	return say(why, -ETIME, "process %d does not stop", (int)pid);
+}
+
+/* ---- areas ---- */
+
+static bool is_the_kernels(const char *name)
+{
+	return !strncmp(name, "[v", 2); /* [vdso], [vvar], [vvar_vclock], [vsyscall] */
+}
+
+static int add_area(struct lz_live *l, struct lz_live_task *t, const char *line)
+{
+	struct lazyd_area a = { 0 }, *all;
+	unsigned long long start, end;
+	char perms[8];
+	int at = 0;
+
+	if (sscanf(line, "%llx-%llx %7s %*s %*s %*s %n", &start, &end, perms, &at) < 3)
+		return -EPROTO;
+	if (is_the_kernels(line + at))
+		return 0;
+	if (perms[3] != 'p') {
+		l->nr_shared++;
+		return 0;
+	}
+	a.start = start;
+	a.end = end;
+	a.prot = (perms[0] == 'r' ? PROT_READ : 0u) | (perms[1] == 'w' ? PROT_WRITE : 0u) |
+		 (perms[2] == 'x' ? PROT_EXEC : 0u);
+	all = reallocarray(t->area, t->nr_areas + 1, sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	t->area = all;
+	t->area[t->nr_areas++] = a;
+	return 0;
+}
+
+static int look_at(struct lz_live *l, struct lz_live_task *t, struct lazyd_why *why)
+{
+	pid_t pid = (pid_t)t->task.pid;
+	FILE *f = open_proc(pid, "maps");
+	char line[LINE + 4096];
+	int r = f ? 0 : -errno;
+
+	while (!r && fgets(line, sizeof(line), f))
+		r = add_area(l, t, line);
+	if (f)
+		(void)fclose(f);
+	if (!r)
+		r = lz_live_pages(t, true);
+	for (size_t i = 0; i < t->nr_pages; i++)
+		l->bytes += t->page[i].end - t->page[i].start;
+	return r ? say(why, r, "the memory of process %d cannot be looked at: %s", (int)pid,
+		       strerror(-r))
+		 : 0;
+}
+
+/* ---- processes ---- */
+
+static int add_task(struct lz_live *l, pid_t pid, pid_t parent)
+{
+	struct lz_live_task *all = reallocarray(l->task, l->nr + 1, sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	l->task = all;
+	l->task[l->nr++] = (struct lz_live_task){
+		.task = { .pid = (uint32_t)pid, .ppid = (uint32_t)parent },
+	};
+	return 0;
+}
+
+/* The children of every thread of @pid, which stands still: it makes no more. */
+static int add_children(struct lz_live *l, pid_t pid)
+{
+	char path[64], what[64];
+	const struct dirent *e;
+	int child, r = 0;
+	FILE *f;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	while (d && !r && (e = readdir(d))) {
+		(void)snprintf(what, sizeof(what), "task/%.16s/children", e->d_name);
+		f = e->d_name[0] == '.' ? NULL : open_proc(pid, what);
+		while (f && !r && fscanf(f, "%d", &child) == 1)
+			r = add_task(l, child, pid);
+		if (f)
+			(void)fclose(f);
+	}
+	if (d)
+		(void)closedir(d);
+	return r;
+}
+
+int lz_live_look(struct lz_live *l, pid_t pid, bool tree, bool stops, struct lazyd_why *why)
+{
+	int r = 0;
+
+	*l = (struct lz_live){ 0 };
+	if (kill(pid, 0))
+		return say(why, -errno, "there is no process %d to be looked at: %s", (int)pid,
+			   strerror(errno));
+	r = add_task(l, pid, 0);
+	for (size_t i = 0; !r && i < l->nr; i++) {
+		pid_t at = (pid_t)l->task[i].task.pid;
+
+		if (stops)
+			r = stop(at, why);
+		else if (!stands_still(at))
+			r = say(why, -EBUSY,
+				"process %d runs, and its memory changes: stop or freeze it, or --stop",
+				(int)at);
+		if (!r)
+			r = look_at(l, &l->task[i], why);
+		if (!r && tree)
+			r = add_children(l, at);
+	}
+	if (r)
+		lz_live_free(l);
+	return r;
+}
+
+void lz_live_free(struct lz_live *l)
+{
+	for (size_t i = 0; i < l->nr; i++) {
+		free(l->task[i].area);
+		free(l->task[i].page);
+	}
+	free(l->task);
+	*l = (struct lz_live){ 0 };
+}
+
+/* ---- what becomes of it ---- */
+
+static int write_task(const struct lz_live_task *t, int dirfd, uint32_t id, struct lazyd_why *why)
+{
+	struct lazyd_writer *w;
+	int r = lazyd_writer_areas(dirfd, t->task.pid, t->area, t->nr_areas, why);
+
+	if (!r)
+		r = lazyd_writer_open(&w, dirfd, t->task.pid, id, why);
+	if (r)
+		return r;
+	for (size_t i = 0; !r && i < t->nr_pages; i++)
+		r = lazyd_writer_add(w, t->page[i].start, (t->page[i].end - t->page[i].start) >> 12,
+				     LAZYD_PAGE_LAZY, NULL, why);
+	if (lazyd_writer_close(w, r ? NULL : why) && !r)
+		r = -EIO;
+	return r;
+}
+
+int lz_live_write(const struct lz_live *l, int dirfd, struct lazyd_why *why)
+{
+	struct lazyd_task *task = calloc(l->nr, sizeof(*task));
+	int r = task ? 0 : say(why, -ENOMEM, "not enough memory");
+
+	for (size_t i = 0; !r && i < l->nr; i++)
+		task[i] = l->task[i].task;
+	if (!r)
+		r = lazyd_writer_tasks(dirfd, task, l->nr, why);
+	for (size_t i = 0; !r && i < l->nr; i++)
+		r = write_task(&l->task[i], dirfd, (uint32_t)i + 1, why);
+	free(task);
+	return r;
+}
+
+static int serve_task(const struct lz_live_task *t, struct lazyd_server *s)
+{
+	struct lazyd_memory *m;
+	char path[64];
+	int fd, source, r = lazyd_memory_new(&m);
+
+	if (r)
+		return r;
+	(void)snprintf(path, sizeof(path), "/proc/%u/mem", t->task.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	source = fd < 0 ? -errno : lazyd_memory_add_process(m, fd, path);
+	if (source < 0 && fd >= 0)
+		(void)close(fd);
+	r = source < 0 ? source : 0;
+	for (size_t i = 0; !r && i < t->nr_pages; i++)
+		r = lazyd_memory_add_piece(m, t->page[i].start, t->page[i].end - t->page[i].start,
+					   source, 0);
+	if (!r)
+		r = lazyd_server_add(s, t->task.pid, m);
+	lazyd_memory_put(m);
+	return r;
+}
+
+int lz_live_serve(const struct lz_live *l, struct lazyd_server *s, struct lazyd_why *why)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < l->nr; i++) {
+		r = serve_task(&l->task[i], s);
+		if (r)
+			(void)say(why, r, "the memory of process %u cannot be served: %s",
+				  l->task[i].task.pid, strerror(-r));
+	}
+	return r;
+}
