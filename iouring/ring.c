@@ -32,7 +32,7 @@ enum { READ_MAX = 1 << 30 };
 /* More than any kernel has. */
 enum { OPERATIONS = 256 };
 
-static int lz_ring_setup(struct io_uring *uring, unsigned entries, unsigned *flags);
+static int lz_ring_setup(struct io_uring *uring, unsigned entries);
 static int lz_ring_probe(struct io_uring *uring);
 static int lz_ring_restrict(struct io_uring *uring);
 static struct io_uring_sqe *lz_ring_sqe(struct lz_ring *r, int *err);
@@ -42,23 +42,18 @@ static bool lz_ring_deferred_work(const struct lz_ring *r);
 
 int lz_ring_open(struct lz_ring *r, unsigned entries)
 {
-	unsigned flags;
 	int ret;
 
 	memset(r, 0, sizeof(*r));
-	ret = lz_ring_setup(&r->uring, entries, &flags);
+	ret = lz_ring_setup(&r->uring, entries);
 	if (ret)
 		return ret;
 	ret = lz_ring_probe(&r->uring);
 	if (!ret)
 		ret = lz_ring_restrict(&r->uring);
-	if (ret) {
+	if (ret)
 		io_uring_queue_exit(&r->uring);
-		return ret;
-	}
-	r->deferred = flags & IORING_SETUP_DEFER_TASKRUN;
-	r->reads_uffd = r->deferred;
-	return 0;
+	return ret;
 }
 
 void lz_ring_close(struct lz_ring *r)
@@ -114,6 +109,18 @@ int lz_ring_poll(struct lz_ring *r, int fd, struct lz_tag tag)
 int lz_ring_poll_out(struct lz_ring *r, int fd, struct lz_tag tag)
 {
 	return lz_ring_poll_for(r, fd, POLLOUT, tag);
+}
+
+int lz_ring_watch(struct lz_ring *r, int fd, struct lz_tag tag)
+{
+	int ret;
+	struct io_uring_sqe *sqe = lz_ring_sqe(r, &ret);
+
+	if (!sqe)
+		return ret;
+	io_uring_prep_poll_multishot(sqe, fd, POLLIN);
+	sqe->user_data = lz_tag_pack(tag);
+	return 0;
 }
 
 int lz_ring_nop(struct lz_ring *r, struct lz_tag tag)
@@ -176,7 +183,8 @@ unsigned lz_ring_reap(struct lz_ring *r, struct lz_completion *out, unsigned max
 	{
 		if (n == max)
 			break;
-		out[n++] = (struct lz_completion){ lz_tag_unpack(cqe->user_data), cqe->res };
+		out[n++] = (struct lz_completion){ lz_tag_unpack(cqe->user_data), cqe->res,
+						   cqe->flags & IORING_CQE_F_MORE };
 	}
 	io_uring_cq_advance(&r->uring, n);
 	return n;
@@ -186,7 +194,7 @@ unsigned lz_ring_reap(struct lz_ring *r, struct lz_completion *out, unsigned max
  * From the most wanted set of flags to the least: a kernel says EINVAL to what it does not know. The
  * ring takes no work yet.
  */
-static int lz_ring_setup(struct io_uring *uring, unsigned entries, unsigned *flags)
+static int lz_ring_setup(struct io_uring *uring, unsigned entries)
 {
 	static const unsigned sets[] = {
 		IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER |
@@ -201,7 +209,6 @@ static int lz_ring_setup(struct io_uring *uring, unsigned entries, unsigned *fla
 		struct io_uring_params p = { .flags = sets[i] | IORING_SETUP_R_DISABLED,
 					     .cq_entries = entries * COMPLETIONS_PER_ENTRY };
 
-		*flags = sets[i];
 		ret = io_uring_queue_init_params(entries, uring, &p);
 	}
 	return ret;

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The ring: set-up with what this kernel has, one enter that submits and waits, completions drained
- * into an array. With DEFER_TASKRUN (6.1) a read of a userfaultfd is carried out only inside calls
- * of this file that enter the kernel, and from that moment on lz_ring_has_work() is true: who asks
- * it before an ioctl knows that no layout event was consumed behind the engine's back. Where the
- * ring lacks that, or the kernel cannot read a userfaultfd through it, lz_ring.reads_uffd is false
- * and the loop polls and reads. The ring carries out what this file submits and refuses all else
+ * into an array. It tells of a userfaultfd's messages and does not read them: when they are read is
+ * the loop's to say. The ring carries out what this file submits and refuses all else
  * (IORING_REGISTER_RESTRICTIONS), whoever asks.
  */
 #ifndef LZ_RING_H
@@ -20,14 +17,13 @@
 
 struct lz_ring {
 	struct io_uring uring;
-	bool deferred;   /* DEFER_TASKRUN is on */
-	bool reads_uffd; /* deferred, and the caller's probe has not taken it back */
-	bool buffers;    /* a fixed buffer table is registered */
+	bool buffers; /* a fixed buffer table is registered */
 };
 
 struct lz_completion {
 	struct lz_tag tag;
 	int32_t res;
+	bool more; /* a watch goes on: more completions will come of it */
 };
 
 /*
@@ -56,6 +52,12 @@ int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offse
 		 struct lz_tag tag);
 int lz_ring_poll(struct lz_ring *r, int fd, struct lz_tag tag);     /* readable, once */
 int lz_ring_poll_out(struct lz_ring *r, int fd, struct lz_tag tag); /* writable, once */
+/*
+ * Whenever @fd becomes readable, until a completion says that there will be no more: it was cancelled,
+ * or the queue was full. Who does not read all there is then is told no second time. -EINVAL as the
+ * result: too old a kernel (before 5.13); poll() it is.
+ */
+int lz_ring_watch(struct lz_ring *r, int fd, struct lz_tag tag);
 int lz_ring_cancel(struct lz_ring *r, struct lz_tag tag);
 int lz_ring_nop(struct lz_ring *r, struct lz_tag tag); /* completes at once */
 

@@ -164,14 +164,14 @@ _Noreturn static void touch(enum lz_uffd_way way, int to_parent)
 	_exit(*(volatile char *)page);
 }
 
-/* Reads the fault's message through @ring; 0 or -errno. */
+/* Waits with @ring for the fault's message; 0 or -errno. */
 static int read_fault(struct io_uring *ring, int fd, struct uffd_msg *msg)
 {
 	struct __kernel_timespec limit = { .tv_sec = FAULT_S };
 	struct io_uring_cqe *cqe = NULL;
 	int r;
 
-	io_uring_prep_read(io_uring_get_sqe(ring), fd, msg, sizeof(*msg), 0);
+	io_uring_prep_poll_multishot(io_uring_get_sqe(ring), fd, POLLIN);
 	r = io_uring_submit(ring);
 	if (r >= 0)
 		r = io_uring_wait_cqe_timeout(ring, &cqe, &limit);
@@ -181,13 +181,15 @@ static int read_fault(struct io_uring *ring, int fd, struct uffd_msg *msg)
 	io_uring_cqe_seen(ring, cqe);
 	if (r < 0)
 		return r;
-	return r == (int)sizeof(*msg) && msg->event == UFFD_EVENT_PAGEFAULT ? 0 : -EBADMSG;
+	if (read(fd, msg, sizeof(*msg)) != sizeof(*msg))
+		return -EBADMSG;
+	return msg->event == UFFD_EVENT_PAGEFAULT ? 0 : -EBADMSG;
 }
 
 /* Serves one fault of a child, which shares our descriptors and nothing else. */
 static int serve_fault(struct io_uring *ring, enum lz_uffd_way way)
 {
-	static struct uffd_msg msg; /* what is in flight at a timeout may still be written */
+	struct uffd_msg msg;
 	struct uffdio_zeropage zero = { .range.len = (uint64_t)sysconf(_SC_PAGESIZE) };
 	struct pollfd said = { .events = POLLIN };
 	int pipes[2], fd, r = -ECHILD, status;
@@ -235,12 +237,12 @@ static void add_userfaultfd(struct lz_findings *f, unsigned flags)
 		r = serve_fault(&ring, (enum lz_uffd_way)way);
 		io_uring_queue_exit(&ring);
 	}
-	n = lz_probe_add(f, SECTION, "reads a userfaultfd", r ? LZ_PROBE_LIMITED : LZ_PROBE_OK);
+	n = lz_probe_add(f, SECTION, "watches a userfaultfd", r ? LZ_PROBE_LIMITED : LZ_PROBE_OK);
 	if (!r)
 		return;
-	(void)snprintf(n->cause, sizeof(n->cause), "%s; it is polled and read instead",
+	(void)snprintf(n->cause, sizeof(n->cause), "%s; it is polled anew for each fault",
 		       strerror(-r));
-	(void)snprintf(n->remedy, sizeof(n->remedy), "a newer kernel saves a system call a fault");
+	(void)snprintf(n->remedy, sizeof(n->remedy), "Linux 5.13 saves a system call a fault");
 }
 
 void lz_probe_ring(struct lz_findings *f)

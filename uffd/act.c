@@ -90,6 +90,7 @@ static void do_placement(struct lz_loop *l, const struct lz_action *a)
 		ev.res = lz_uffd_continue(fd, a->dst);
 	else
 		ev.res = lz_uffd_poison(fd, a->dst);
+	lz_loop_look(l);
 	lz_loop_feed(l, ev);
 }
 

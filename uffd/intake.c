@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What completes: messages of userfaultfds, bytes of sources, deaths of processes. All of it is
- * recorded in the engine; what is done about it is next()'s to say.
+ * recorded in the engine; what is done about it is next()'s to say. While a layout event has not been
+ * read the kernel places nothing in that space (EAGAIN), so that messages may wait until they are
+ * read: no decision is carried out upon a layout that is out of date.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,14 +27,10 @@ int lz_intake_arm(struct lz_loop *l, uint32_t space)
 	struct lz_slot *slot = &l->state->slot[space];
 	struct lz_loop_space *s = &l->space[space];
 	struct lz_tag tag = { .kind = LZ_TAG_UFFD, .id = space, .generation = s->generation };
-	int r;
+	int r = l->polls_once ? lz_ring_poll(&l->ring, slot->uffd, tag)
+			      : lz_ring_watch(&l->ring, slot->uffd, tag);
 
-	if (l->ring.reads_uffd)
-		r = lz_ring_read(&l->ring, slot->uffd, slot->armed, sizeof(slot->armed), 0, -1,
-				 tag);
-	else
-		r = lz_ring_poll(&l->ring, slot->uffd, tag);
-	s->reading = !r;
+	s->polling = !r;
 	l->put_off = l->put_off || r;
 	if (!r && slot->pidfd >= 0 && !slot->kin && !s->watching) {
 		tag.kind = LZ_TAG_PIDFD;
@@ -51,7 +49,7 @@ static void take_one(struct lz_loop *l, uint32_t space, unsigned i)
 	struct lz_event ev;
 	int ufd;
 
-	switch (lz_state_take(l->state, l->engine, space, i, kin, lz_loop_now(), &ev, &ufd)) {
+	switch (lz_state_take(l->state, l->engine, space, i, kin, l->now_ns, &ev, &ufd)) {
 	case LZ_TAKEN:
 		break;
 	case LZ_TAKEN_FORK:
@@ -126,10 +124,10 @@ void lz_intake_close(struct lz_loop *l, uint32_t space)
 	if (s->watching)
 		(void)lz_ring_cancel(&l->ring, tag);
 	tag.kind = LZ_TAG_UFFD;
-	s->closing = s->reading;
-	/* The ring holds a reference of its own: closed before the read is back, the descriptor
+	s->closing = s->polling;
+	/* The ring holds a reference of its own: closed before the poll is back, the descriptor
 	 * would go on catching faults that nobody reads. */
-	if (s->reading)
+	if (s->polling)
 		(void)lz_ring_cancel(&l->ring, tag);
 	else
 		finish_close(l, space);
@@ -137,27 +135,38 @@ void lz_intake_close(struct lz_loop *l, uint32_t space)
 
 /* ---- completions ---- */
 
-static void uffd_completed(struct lz_loop *l, uint32_t space, int32_t res)
+/* All there is: of what is left nobody tells again. */
+static void read_messages(struct lz_loop *l, uint32_t space)
 {
 	struct lz_slot *slot = &l->state->slot[space];
-	struct lz_loop_space *s = &l->space[space];
 	ssize_t n;
 
-	s->reading = false;
-	if (res == -EINVAL && l->ring.reads_uffd)
-		l->ring.reads_uffd = false; /* a kernel that cannot: poll from now on */
-	if (res >= 0 && !l->ring.reads_uffd) {
+	do {
 		n = read(slot->uffd, slot->armed, sizeof(slot->armed));
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
+		if (n > 0)
+			lz_intake_take(l, space);
+		else if (n < 0 && errno != EAGAIN)
 			lz_loop_log(l, LAZYD_LOG_ERROR, "event=uffd-read space=%u errno=%d", space,
 				    errno);
-	}
-	lz_intake_take(l, space);
+	} while (n == sizeof(slot->armed));
+}
+
+static void uffd_completed(struct lz_loop *l, uint32_t space, const struct lz_completion *c)
+{
+	struct lz_loop_space *s = &l->space[space];
+
+	s->polling = c->more;
 	if (s->closing) {
-		finish_close(l, space);
+		if (!s->polling)
+			finish_close(l, space);
 		return;
 	}
-	(void)lz_intake_arm(l, space);
+	if (c->res == -EINVAL)
+		l->polls_once = true;
+	else if (c->res > 0)
+		read_messages(l, space);
+	if (!s->polling)
+		(void)lz_intake_arm(l, space);
 }
 
 static const struct lz_memory_source *source_of(const struct lz_loop *l,
@@ -194,7 +203,7 @@ static void begin_again(struct lz_loop *l)
 		if (l->req[i].put_off)
 			lz_intake_begin(l, i);
 	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
-		if (lz_engine_serves(l->engine, i) && !l->space[i].reading)
+		if (lz_engine_serves(l->engine, i) && !l->space[i].polling)
 			(void)lz_intake_arm(l, i);
 }
 
@@ -323,7 +332,7 @@ static void completed(struct lz_loop *l, const struct lz_completion *c)
 		break;
 	case LZ_TAG_UFFD:
 		if (is_present)
-			uffd_completed(l, c->tag.id, c->res);
+			uffd_completed(l, c->tag.id, c);
 		break;
 	case LZ_TAG_PIDFD:
 		if (is_present && c->res >= 0)
@@ -340,8 +349,10 @@ static void completed(struct lz_loop *l, const struct lz_completion *c)
 		stop_completed(l, c->tag.id);
 		break;
 	case LZ_TAG_NET:
-		if (l->stream)
-			lz_stream_completed(l->stream, &l->ring, c->tag, lz_loop_now());
+		if (l->stream) {
+			lz_loop_look(l);
+			lz_stream_completed(l->stream, &l->ring, c->tag, l->now_ns);
+		}
 		break;
 	}
 }
@@ -365,16 +376,10 @@ void lz_intake_drain(struct lz_loop *l)
 
 static void took_back(struct lz_loop *l, const struct lz_completion *c, unsigned *nr)
 {
-	bool *is_there = NULL;
-
-	if (c->tag.kind == LZ_TAG_READ && c->tag.id < LZ_REQS_MAX)
-		is_there = &l->req[c->tag.id].in_flight;
-	else if (c->tag.kind == LZ_TAG_UFFD && c->tag.id < LZ_SPACES_MAX)
-		is_there = &l->space[c->tag.id].reading;
-	if (is_there && *is_there) {
-		*is_there = false;
-		(*nr)--;
-	}
+	if (c->tag.kind != LZ_TAG_READ || c->tag.id >= LZ_REQS_MAX || !l->req[c->tag.id].in_flight)
+		return;
+	l->req[c->tag.id].in_flight = false;
+	(*nr)--;
 }
 
 bool lz_intake_take_back(struct lz_loop *l)
@@ -390,14 +395,6 @@ bool lz_intake_take_back(struct lz_loop *l)
 		/* A page server's bytes come by no read of the ring, nor do a callback's. */
 		if (q->in_flight && !lz_sources_are_elsewhere(source_of(l, q))) {
 			nr++;
-			(void)lz_ring_cancel(&l->ring, tag);
-		}
-	}
-	tag.kind = LZ_TAG_UFFD;
-	for (tag.id = 0; tag.id < LZ_SPACES_MAX; tag.id++) {
-		if (l->space[tag.id].reading) {
-			nr++;
-			tag.generation = l->space[tag.id].generation;
 			(void)lz_ring_cancel(&l->ring, tag);
 		}
 	}

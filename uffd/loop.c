@@ -31,9 +31,14 @@ uint64_t lz_loop_now(void)
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
+void lz_loop_look(struct lz_loop *l)
+{
+	l->now_ns = lz_loop_now();
+}
+
 void lz_loop_feed(struct lz_loop *l, struct lz_event ev)
 {
-	ev.now_ns = lz_loop_now();
+	ev.now_ns = l->now_ns;
 	(void)lz_engine_feed(l->engine, &ev); /* fails for layout events only: intake.c */
 }
 
@@ -60,11 +65,11 @@ static void relax(void)
 #endif
 }
 
-/* Completions first, before every single action: no decision on a layout that is out of date.
- * True if it came to an end, false if its time did. */
+/* Completions first, before every single action: a fault waits behind one and no more. True if it
+ * came to an end, false if its time did. */
 static bool work(struct lz_loop *l)
 {
-	uint64_t until = lz_loop_now() + TURN_NS;
+	uint64_t until = l->now_ns + TURN_NS;
 	struct lz_action a;
 
 	for (unsigned n = 0;; n++) {
@@ -77,7 +82,8 @@ static bool work(struct lz_loop *l)
 			continue;
 		/* The page server is to work while this end does, not after it. */
 		lz_remote_attend(l);
-		if (lz_loop_now() >= until)
+		lz_loop_look(l);
+		if (l->now_ns >= until)
 			return false;
 	}
 }
@@ -142,7 +148,7 @@ static bool look_for_work(struct lz_loop *l, uint64_t until)
 /* Waits for something to do, and does it; *dry: what work() said. */
 static int wait_and_work(struct lz_loop *l, uint64_t deadline, int64_t timeout_ns, bool *dry)
 {
-	uint64_t begun = lz_loop_now(), look_ns = lz_spin_ns(&l->spin), waited_ns, faults;
+	uint64_t begun = l->now_ns, look_ns = lz_spin_ns(&l->spin), waited_ns, faults;
 	int r = 0;
 
 	timeout_ns = least_timeout(deadline, begun, timeout_ns);
@@ -152,7 +158,8 @@ static int wait_and_work(struct lz_loop *l, uint64_t deadline, int64_t timeout_n
 		r = lz_ring_wait(&l->ring, timeout_ns);
 	if (r)
 		return r;
-	waited_ns = lz_loop_now() - begun;
+	lz_loop_look(l);
+	waited_ns = l->now_ns - begun;
 	faults = l->state->stats.n.faults;
 	if (lz_ring_has_work(&l->ring) || deadline != UINT64_MAX) {
 		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_TICK });
@@ -166,7 +173,7 @@ static int wait_and_work(struct lz_loop *l, uint64_t deadline, int64_t timeout_n
 
 int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns)
 {
-	uint64_t now = lz_loop_now(), deadline;
+	uint64_t now, deadline;
 	eventfd_t events;
 	bool dry;
 	int r;
@@ -179,6 +186,8 @@ int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns)
 	if (l->event_fd >= 0)
 		(void)eventfd_read(l->event_fd, &events);
 	l->called = false;
+	lz_loop_look(l);
+	now = l->now_ns;
 	if (l->watch_fd >= 0 && !l->watching)
 		l->watching = !lz_ring_poll(&l->ring, l->watch_fd,
 					    (struct lz_tag){ .kind = LZ_TAG_WATCH });
@@ -189,8 +198,8 @@ int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns)
 		gauge(l, now);
 	deadline = next_deadline(l);
 	if (dry && !l->called && !is_done(l)) {
-		if (l->put_off && deadline > now + PUT_OFF_NS)
-			deadline = now + PUT_OFF_NS;
+		if (l->put_off && deadline > l->now_ns + PUT_OFF_NS)
+			deadline = l->now_ns + PUT_OFF_NS;
 		r = wait_and_work(l, deadline, timeout_ns, &dry);
 		if (r)
 			return r;
@@ -428,7 +437,7 @@ int lz_loop_resume(struct lz_loop *l)
 		lz_intake_take(l, i);
 	}
 	for (uint32_t i = 0; !r && i < LZ_SPACES_MAX; i++) {
-		if (!lz_engine_serves(l->engine, i) || l->space[i].reading)
+		if (!lz_engine_serves(l->engine, i) || l->space[i].polling)
 			continue;
 		/* Faults that the dead one had read come again. */
 		(void)lz_uffd_wake(l->state->slot[i].uffd, (struct lz_range){ 0, UINT64_MAX });

@@ -34,9 +34,9 @@ struct lz_loop_memory {
 /* What the loop, and only it, knows of a space. */
 struct lz_loop_space {
 	uint16_t generation; /* of its completions; counts up when the slot is given up */
-	bool reading;        /* a read or poll of its userfaultfd is in the ring */
+	bool polling;        /* a poll of its userfaultfd is in the ring */
 	bool watching;       /* a poll of its pidfd is */
-	bool closing;        /* CLOSE waits for the read to come back */
+	bool closing;        /* CLOSE waits for the poll to come back */
 };
 
 /* The bytes of a request: in its pool buffer, or where the source has them mapped. */
@@ -68,12 +68,14 @@ struct lz_loop {
 	struct lz_stream *stream; /* the page server, or NULL */
 	bool plain;               /* it is a CRIU: the engine has been told */
 	int watch_fd;             /* the embedder's, or -1 */
-	int stop_fd;   /* an eventfd: lazyd_stop(), or more to do than one turn's share */
-	int timer_fd;  /* the engine's deadline, for an embedder who polls lazyd_fd() */
-	int event_fd;  /* lazyd_fd(): the ring writes to it; -1 while nobody has asked */
-	bool watching; /* a poll of watch_fd is in the ring */
-	bool called;   /* one of the first two was readable: the turn is to return */
-	bool put_off;  /* some read, or the arming of a space, was */
+	int stop_fd;     /* an eventfd: lazyd_stop(), or more to do than one turn's share */
+	int timer_fd;    /* the engine's deadline, for an embedder who polls lazyd_fd() */
+	int event_fd;    /* lazyd_fd(): the ring writes to it; -1 while nobody has asked */
+	bool watching;   /* a poll of watch_fd is in the ring */
+	bool called;     /* one of the first two was readable: the turn is to return */
+	bool put_off;    /* some read, or the arming of a space, was */
+	bool polls_once; /* the kernel's ring has no poll that goes on */
+	uint64_t now_ns; /* as it was when the loop last looked */
 	uint64_t gauged_ns;
 	struct lz_spin spin;
 };
@@ -90,6 +92,8 @@ int lz_loop_watch(struct lz_loop *l, int fd);
 int64_t lz_loop_abandon(struct lz_loop *l);
 
 uint64_t lz_loop_now(void);
+/* Looks at the clock, for the events that come. */
+void lz_loop_look(struct lz_loop *l);
 void lz_loop_feed(struct lz_loop *l, struct lz_event ev);
 __attribute__((format(printf, 3, 4))) void lz_loop_log(struct lz_loop *l, enum lazyd_log level,
 						       const char *format, ...);
@@ -100,11 +104,11 @@ void lz_act(struct lz_loop *l, const struct lz_action *a);
 
 /* intake.c */
 
-/* Lets the kernel write the next messages of @space; and watches its process. */
+/* Lets the ring tell of messages of @space; and watches its process. */
 int lz_intake_arm(struct lz_loop *l, uint32_t space);
 /*
  * Feeds all that has completed, and hands to the kernel what that asks for, until nothing more has:
- * a read that finds messages at once takes them when it is submitted.
+ * a poll that finds messages at once says so when it is submitted.
  */
 void lz_intake_drain(struct lz_loop *l);
 /* Begins q's read; put off where there is no room for it now. */
@@ -121,8 +125,7 @@ void lz_intake_disown(struct lz_loop *l);
 void lz_intake_tell(struct lz_loop *l, const struct lz_slot *slot, bool is_open);
 /* CLOSE: takes back what is in the ring; closes once that has come back, or now. */
 void lz_intake_close(struct lz_loop *l, uint32_t space);
-/* Takes back all that the kernel may still write to, in the pool and in the state; it or a message that
- * came first is there then. False: some read is under way still. */
+/* Takes back all that the kernel may still write to. False: some read is under way still. */
 bool lz_intake_take_back(struct lz_loop *l);
 /* Opens a source of @m. */
 int lz_intake_open(struct lz_loop *l, struct lz_memory *m, uint32_t source, struct lz_source **out);

@@ -77,13 +77,12 @@ void lz_remote_want(struct lz_loop *l)
 
 void lz_remote_attend(struct lz_loop *l)
 {
-	uint64_t now = lz_loop_now();
-
 	if (!l->stream)
 		return;
-	if (lz_stream_deadline(l->stream) <= now)
-		lz_stream_tick(l->stream, &l->ring, now);
-	lz_stream_flush(l->stream, &l->ring, now);
+	lz_loop_look(l);
+	if (lz_stream_deadline(l->stream) <= l->now_ns)
+		lz_stream_tick(l->stream, &l->ring, l->now_ns);
+	lz_stream_flush(l->stream, &l->ring, l->now_ns);
 	/* A CRIU goes through a whole pipe of pages for every request. */
 	if (!l->plain && lz_stream_stats(l->stream).plain) {
 		l->plain = true;
