@@ -47,6 +47,16 @@ struct lz_source_ops {
 	 */
 	bool (*resident)(struct lz_source *s, uint64_t offset, size_t len);
 	/*
+	 * Are they mapped and resident, so that a copy from where at() says is cheaper than read_now()?
+	 * NULL: never.
+	 */
+	bool (*at_hand)(struct lz_source *s, uint64_t offset, size_t len);
+	/*
+	 * There is nothing else to do: puts more of it at hand, for some microseconds. False if there is
+	 * no more to put. NULL: never.
+	 */
+	bool (*prepare)(struct lz_source *s);
+	/*
 	 * Where these bytes are mapped, whether resident or not; NULL where the source has no such
 	 * place. For the kernel to copy from (it answers EFAULT where the bytes are gone), never to
 	 * be touched. Valid until the next call on this source: ask anew for every placement.

@@ -17,6 +17,11 @@ static uint8_t *buffer_of(const struct lz_loop *l, const struct lz_action *a)
 	return lz_pool_buffer(a->len > LZ_SLICE_BYTES ? &l->large : &l->pool, a->req);
 }
 
+static bool is_at_hand(struct lz_source *s, const struct lz_action *a)
+{
+	return a->mapped_ok && s->ops->at_hand && s->ops->at_hand(s, a->offset, a->len);
+}
+
 static void do_read(struct lz_loop *l, const struct lz_action *a)
 {
 	struct lz_loop_req *q = &l->req[a->req];
@@ -30,8 +35,10 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	q->source = a->source;
 	q->offset = a->offset - a->skip;
 	/* For one page a copy more is cheaper than a fault of the mapping within the ioctl. */
-	if (a->len <= NOW_BYTES && s->ops->read_now(s, a->offset, to, a->len)) {
+	if (a->len <= NOW_BYTES && !is_at_hand(s, a) &&
+	    s->ops->read_now(s, a->offset, to, a->len)) {
 		q->mapped = false;
+		l->prepares = a->urgent && s->ops->prepare ? s : l->prepares;
 		l->state->stats.n.bytes_cached += a->len;
 		ev.res = (int64_t)a->len;
 		lz_loop_feed(l, ev);

@@ -20,6 +20,8 @@
 #define GAUGE_NS UINT64_C(20000000)
 /* What the ring had no room for, or the kernel no memory, is tried again after this long. */
 #define PUT_OFF_NS UINT64_C(5000000)
+/* Steps of a source's preparation before each wait, 14 us each. */
+enum { PREPARE_MAX = 16 };
 /* abandon() gives a stalled space this long to let itself be poisoned. */
 #define ABANDON_NS UINT64_C(5000000000)
 
@@ -145,12 +147,24 @@ static bool look_for_work(struct lz_loop *l, uint64_t until)
 	return lz_ring_has_work(&l->ring);
 }
 
+/* There is nothing else to do: for a moment, what a fault may soon ask for is put at hand. */
+static void prepare(struct lz_loop *l)
+{
+	for (int i = 0; l->prepares && i < PREPARE_MAX && !lz_ring_has_work(&l->ring); i++)
+		if (!l->prepares->ops->prepare(l->prepares))
+			l->prepares = NULL;
+	lz_loop_look(l);
+}
+
 /* Waits for something to do, and does it; *dry: what work() said. */
 static int wait_and_work(struct lz_loop *l, uint64_t deadline, int64_t timeout_ns, bool *dry)
 {
-	uint64_t begun = l->now_ns, look_ns = lz_spin_ns(&l->spin), waited_ns, faults;
+	uint64_t begun, look_ns = lz_spin_ns(&l->spin), waited_ns, faults;
 	int r = 0;
 
+	if (l->prepares)
+		prepare(l);
+	begun = l->now_ns;
 	timeout_ns = least_timeout(deadline, begun, timeout_ns);
 	if (timeout_ns >= 0 && (uint64_t)timeout_ns < look_ns)
 		look_ns = 0;

@@ -76,6 +76,7 @@ struct lz_loop {
 	bool put_off;    /* some read, or the arming of a space, was */
 	bool polls_once; /* the kernel's ring has no poll that goes on */
 	uint64_t now_ns; /* as it was when the loop last looked */
+	struct lz_source *prepares; /* may have something to prepare, or NULL */
 	uint64_t gauged_ns;
 	struct lz_spin spin;
 };
