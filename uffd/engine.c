@@ -244,12 +244,18 @@ static void placed_not(struct lz_engine *e, struct lz_space *s, struct lz_req *q
 }
 
 /* It belongs to no request: the fault it answers is all there is to it. */
-static void placed_alone(struct lz_engine *e, const struct lz_event *ev)
+static void placed_alone(struct lz_engine *e, struct lz_space *s, const struct lz_event *ev)
 {
 	struct lazyd_stats *st = &e->options.stats->n;
 
+	s->zero_pages = 0; /* what has failed is asked for alone when its thread comes again */
 	if (ev->res > 0) {
-		st->pages_zero += ev->did == LZ_ACT_ZERO;
+		if (ev->did == LZ_ACT_ZERO) {
+			s->zero_pages = lz_range_len(lz_space_page_range(s, ev->range.start));
+			s->zero_pages = (uint64_t)ev->res / s->zero_pages;
+			s->zero_next = ev->range.start + (uint64_t)ev->res;
+		}
+		st->pages_zero += s->zero_pages;
 		lz_latency_note(&e->options.stats->latency, e->now_ns - e->alone_since_ns);
 	} else {
 		lz_engine_wake(e, ev->space, ev->range);
@@ -279,7 +285,7 @@ static void feed_placed(struct lz_engine *e, const struct lz_event *ev)
 	}
 	st->res_partial += ev->res > 0 && (uint64_t)ev->res < lz_range_len(ev->range);
 	if (!q) {
-		placed_alone(e, ev);
+		placed_alone(e, s, ev);
 	} else {
 		shift = q->run->page_shift;
 		if (ev->res > 0)

@@ -35,7 +35,7 @@ enum {
 	LZ_WAKES_MAX = 64,
 	/* Hints for neighbours; the oldest is forgotten, they are hints. */
 	LZ_HINTS_MAX = 16,
-	/* Neighbours read behind a fault of a sequential stream, in pages. */
+	/* Neighbours read, or zeroed, behind a fault of a sequential stream, in pages. */
 	LZ_WINDOW_MAX = 64,
 	/* Messages one read of a userfaultfd takes. */
 	LZ_BATCH_MAX = 16,

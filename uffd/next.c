@@ -153,6 +153,23 @@ static bool next_req(struct lz_engine *e, bool demanded, struct lz_action *out)
 
 /* ---- faults ---- */
 
+/* A fault for whose page no request is to be made. */
+static bool answer_alone(struct lz_engine *e, const struct lz_fault *f, struct lz_action *out)
+{
+	const struct lz_space *s = &e->space[f->space];
+	struct lz_range page = lz_space_page_range(s, f->addr), r = page;
+	bool large = lz_range_len(page) > 4096;
+
+	e->alone_since_ns = f->since_ns;
+	/* What is touched page after page, as a heap that grows, is not to fault at each: four times as
+	 * many as before. */
+	if (!f->minor && !large && e->started && page.start == s->zero_next)
+		r = lz_space_hole(s, f->addr, least(s->zero_pages * 4, LZ_WINDOW_MAX));
+	act(out, f->minor ? LZ_ACT_CONTINUE : LZ_ACT_ZERO, f->space, LZ_REQ_NONE, r);
+	out->large = large;
+	return true;
+}
+
 /* One fault: true with an action. *keep: it has to wait, for a stall's end or a free request. */
 static bool answer(struct lz_engine *e, const struct lz_fault *f, bool *keep, struct lz_action *out)
 {
@@ -184,11 +201,7 @@ static bool answer(struct lz_engine *e, const struct lz_fault *f, bool *keep, st
 		*keep = true;
 		return false;
 	}
-	e->alone_since_ns = f->since_ns;
-	act(out, f->minor ? LZ_ACT_CONTINUE : LZ_ACT_ZERO, f->space, LZ_REQ_NONE,
-	    lz_space_page_range(s, f->addr));
-	out->large = lz_range_len(out->dst) > 4096;
-	return true;
+	return answer_alone(e, f, out);
 }
 
 static bool next_fault(struct lz_engine *e, struct lz_action *out)

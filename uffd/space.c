@@ -119,6 +119,26 @@ struct lz_range lz_space_page_range(const struct lz_space *s, uint64_t addr)
 	return (struct lz_range){ addr, addr + size };
 }
 
+struct lz_range lz_space_hole(const struct lz_space *s, uint64_t addr, uint64_t max)
+{
+	const struct lz_seg *seg = lz_map_at(&s->map, addr);
+	struct lz_range r = lz_space_page_range(s, addr);
+	uint64_t from, to, owed;
+
+	if (!seg || max <= 1)
+		return r;
+	if (max << seg->page_shift < seg->end - r.start)
+		r.end = r.start + (max << seg->page_shift);
+	else
+		r.end = seg->end;
+	pages_of(s, seg, r, &from, &to);
+	owed = lz_bits_next_within(&s->owed, from, to);
+	if (owed < to)
+		r.end = seg->start - seg->identity +
+			lz_plan_identity(lz_plan_run(s->plan, owed), owed);
+	return r;
+}
+
 uint64_t lz_space_settle(struct lz_space *s, uint64_t page, uint64_t nr)
 {
 	uint64_t n = lz_bits_clear(&s->owed, page, page + nr);

@@ -48,6 +48,8 @@ struct lz_space {
 	 * and window. */
 	struct lz_front front[2]; /* LZ_LOCAL, LZ_REMOTE */
 	uint64_t stream_next, window;
+	/* The same of zero pages: where the last ended that were placed, and how many they were. */
+	uint64_t zero_next, zero_pages;
 	uint32_t remote;      /* the plan's remote source, UINT32_MAX: none */
 	bool mixed;           /* has pages of both kinds */
 	uint64_t remote_from; /* no remote page before it is owed */
@@ -65,6 +67,8 @@ void lz_space_close(struct lz_space *s);
 int64_t lz_space_page_at(const struct lz_space *s, uint64_t addr);
 /* Its page-aligned range. Outside of every segment: 4 KiB, a page grown onto a stack. */
 struct lz_range lz_space_page_range(const struct lz_space *s, uint64_t addr);
+/* That page and those behind it, @max at most, that are in the same segment and not owed. */
+struct lz_range lz_space_hole(const struct lz_space *s, uint64_t addr, uint64_t max);
 /* Owed no longer; how many of them were. */
 uint64_t lz_space_settle(struct lz_space *s, uint64_t page, uint64_t nr);
 /* What lies at the positions @r is owed no longer; how many pages were. */

@@ -327,6 +327,17 @@ static bool do_close(struct sim *s, uint32_t space)
 	return lz_state_closed(s->st, s->e, space, ++s->now) != 0 || died();
 }
 
+static bool has_large(const struct sim *s, uint32_t space, uint64_t addr)
+{
+	size_t nr;
+	const struct lz_seg *seg = lz_engine_segs(s->e, space, &nr);
+
+	for (size_t i = 0; i < nr; i++)
+		if (addr >= seg[i].start && addr < seg[i].end)
+			return seg[i].page_shift > K_SHIFT;
+	return false;
+}
+
 static int64_t do_placement(struct sim *s, const struct lz_action *a)
 {
 	struct k_mm *mm = mm_of(s, a->space);
@@ -335,7 +346,7 @@ static int64_t do_placement(struct sim *s, const struct lz_action *a)
 		      : a->type == LZ_ACT_CONTINUE ? k_continue(&s->k, mm, a->dst)
 						   : k_poison(&s->k, mm, a->dst);
 
-	assert(a->type != LZ_ACT_ZERO || a->large == (lz_range_len(a->dst) > PAGE));
+	assert(a->type != LZ_ACT_ZERO || a->large == has_large(s, a->space, a->dst.start));
 
 	feed(s, (struct lz_event){ .type = LZ_EV_PLACED,
 				   .did = a->type,

@@ -70,6 +70,32 @@ START_TEST(a_page_the_image_does_not_hold)
 }
 END_TEST
 
+START_TEST(zero_pages_in_a_stream)
+{
+	transcript_play("image 0+1 at f0:0, image 40+1 at f0:9, area 0..200 from 0, attach s0\n"
+			"fault s0 1		| s0 zero 1..2\n"
+			"fault s0 2		| s0 zero 2..3\n" /* the restorer is at work */
+			"start			| s0 read r0 0+1; s0 read r1 9+1\n"
+			"fault s0 3		| s0 zero 3..7\n"
+			"fault s0 7		| s0 zero 7..23\n"
+			"fault s0 23		| s0 zero 23..40\n" /* not what is owed */
+			"count pages_zero 39, owed s0 2\n"
+			"fault s0 50		| s0 zero 50..51\n" /* no stream */
+			"fault s0 52		| s0 zero 52..53\n"
+			"fault s0 53		| s0 zero 53..57 = 2\n" /* the third is there */
+			"fault s0 55		| s0 zero 55..63\n"
+			/* A seam: alone then, and from there on as before. */
+			"fault s0 63		| s0 zero 63..95 = enoent; s0 wake 63..95\n"
+			"fault s0 63		| s0 zero 63..64\n"
+			"fault s0 64		| s0 zero 64..68 = eagain\n"
+			"wait 50		| s0 zero 64..68\n"
+			"fault s0 68		| s0 zero 68..84\n"
+			"fault s0 84		| s0 zero 84..148\n"
+			"fault s0 148		| s0 zero 148..200\n" /* to the area's end */
+			"fault s0 200		| s0 zero 200..201\n");
+}
+END_TEST
+
 START_TEST(a_removed_page_is_zero)
 {
 	transcript_play("image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
@@ -418,6 +444,7 @@ int main(void)
 	tcase_add_test(t, all_faults_of_a_batch);
 	tcase_add_test(t, nothing_runs_ahead_of_a_restorer);
 	tcase_add_test(t, a_page_the_image_does_not_hold);
+	tcase_add_test(t, zero_pages_in_a_stream);
 	tcase_add_test(t, a_removed_page_is_zero);
 	suite_add_tcase(s, t);
 	t = tcase_create("sweep");
