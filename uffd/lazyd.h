@@ -36,6 +36,7 @@ struct lazyd_state;  /* what outlives the process that runs an engine */
 struct lazyd_writer; /* pagemap and pages images being written */
 struct lazyd_server; /* the other end: serves the pages of images */
 struct lazyd_tls;    /* certificate, key and whom to trust, for either end */
+struct lazyd_workingset; /* which pages were touched first, in that order */
 
 enum { LAZYD_WHY_MAX = 512 };
 struct lazyd_why {
@@ -234,6 +235,12 @@ int lazyd_state_fd(const struct lazyd_state *state);
 /* A state from such a descriptor, which it takes. -EPROTO: it is none, or one of another version. */
 int lazyd_state_open(struct lazyd_state **out, int fd);
 
+/* [start, start + len), in the addresses of the images: whole pages of 4 KiB. */
+struct lazyd_touch {
+	uint64_t start, len;
+	uint32_t owner; /* a memory's number with an engine, a task's pid in a working set */
+};
+
 int lazyd_new(struct lazyd **out, const struct lazyd_options *options);
 /* Closes what the engine opened. Spaces still owed are left as they are: their descriptors stay
  * open and belong to nobody; call lazyd_abandon() first. */
@@ -316,6 +323,27 @@ static inline void lazyd_stats(const struct lazyd *l, const struct lazyd_state *
 {
 	lazyd_stats_sized(l, state, stats, sizeof(*stats));
 }
+
+/* ---- working sets: lazyd-workingset(3) ---- */
+
+enum lazyd_workingset_flag {
+	LAZYD_WORKINGSET_SWEPT = 1, /* other pages came meanwhile: some touches are missing */
+	LAZYD_WORKINGSET_CUT = 2,   /* the time or the room for it came to an end */
+};
+
+/* An empty one, of the images with that identity. */
+int lazyd_workingset_new(struct lazyd_workingset **out, const uint8_t identity[LAZYD_IDENTITY_LEN]);
+/* -EBADMSG: that is none, or damaged; -EPROTONOSUPPORT: newer than this library; else what read said. */
+int lazyd_workingset_read(struct lazyd_workingset **out, int fd, struct lazyd_why *why);
+int lazyd_workingset_write(const struct lazyd_workingset *w, int fd);
+/* Appends what is not in it yet of those pages. -ENOSPC: it has as many as it may have. */
+int lazyd_workingset_add(struct lazyd_workingset *w, const struct lazyd_touch *touch);
+/* The n-th run of pages; -ENOENT behind the last. */
+int lazyd_workingset_touch(const struct lazyd_workingset *w, size_t n, struct lazyd_touch *touch);
+const uint8_t *lazyd_workingset_identity(const struct lazyd_workingset *w);
+unsigned lazyd_workingset_flags(const struct lazyd_workingset *w);
+void lazyd_workingset_mark(struct lazyd_workingset *w, unsigned flags);
+void lazyd_workingset_free(struct lazyd_workingset *w);
 
 /* ---- serving pages: lazyd-server(3) ---- */
 
