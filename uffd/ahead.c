@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The part of next() that runs ahead of the faults: neighbours of those that come in a stream, and
- * the sweep over all that is left, outward from the last fault. Local pages and those of a remote
- * source are swept apart: the window of a link is not the limit of a disk, and what waits for one
- * does not keep the other. Where both could be had the remote ones go first, so that the source,
+ * The part of next() that runs ahead of the faults: neighbours of those that come in a stream, what
+ * is wanted before all others, and the sweep over all that is left, outward from the last fault.
+ * Local pages and those of a remote source are gone through apart: the window of a link is not the
+ * limit of a disk, and what waits for one does not keep the other. Where both could be had the remote ones go first, so that the source,
  * which may stand still meanwhile, is released early.
  */
 #include "uffd/engine_priv.h"
@@ -81,7 +81,7 @@ void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q)
 	if (s->window > LZ_WINDOW_MAX)
 		s->window = LZ_WINDOW_MAX;
 	s->stream_next = page + 1 + s->window;
-	if (!s->window || !e->started)
+	if (!s->window || !e->started || e->options.no_sweep)
 		return;
 	if (e->nr_hints == LZ_HINTS_MAX)
 		memmove(e->hint, e->hint + 1, --e->nr_hints * sizeof(*e->hint));
@@ -119,6 +119,61 @@ bool lz_ahead_neighbour(struct lz_engine *e, struct lz_action *out)
 	return false;
 }
 
+/* ---- what is wanted ---- */
+
+struct lz_space *lz_ahead_root(struct lz_engine *e, uint32_t memory)
+{
+	struct lz_space *s = &e->space[e->root[memory]];
+
+	return s->state == LZ_SPACE_OPEN && s->memory == memory && !s->kill ? s : NULL;
+}
+
+/* The first page of [from, to) that is owed and not on its way; @to if none. */
+static uint64_t missing(const struct lz_space *s, uint64_t from, uint64_t to)
+{
+	while ((from = lz_bits_next_within(&s->owed, from, to)) < to &&
+	       lz_bits_test(&s->busy, from))
+		from = lz_bits_next_clear(&s->busy, from, to);
+	return from;
+}
+
+/* Each page is asked for once, in its turn; what could not come then is the sweep's. */
+static bool want_kind(struct lz_engine *e, bool remote, struct lz_action *out)
+{
+	struct lz_wanted *w = &e->wanted[remote];
+	struct lz_req *q;
+
+	w->holds = false;
+	for (; w->at < w->nr; w->at++, w->done = 0) {
+		const struct lz_wanted_run *r = &w->run[w->at];
+		uint64_t end = r->first + r->nr, page = end, n;
+		struct lz_space *s = lz_ahead_root(e, r->memory);
+
+		if (s)
+			page = missing(s, r->first + w->done, end);
+		if (page == end)
+			continue;
+		if (s->retry_ns || lz_reqs_are_crowded(e, s, page, LZ_FOR_WANTED))
+			return false;
+		q = take(e, LZ_FOR_WANTED, remote);
+		w->holds = !q;
+		if (!q)
+			return false;
+		n = lz_ahead_slice(e, s, page, end - page);
+		w->done = (uint32_t)(page + n - r->first);
+		return read_pages(e, q, e->root[r->memory], page, n, LZ_FOR_WANTED, out);
+	}
+	return false;
+}
+
+bool lz_ahead_wanted(struct lz_engine *e, struct lz_action *out)
+{
+	if (!e->started || e->abandoned)
+		return false;
+	return (e->has_remote && !e->released && want_kind(e, true, out)) ||
+	       want_kind(e, false, out);
+}
+
 /* ---- the sweep ---- */
 
 /* The first page from @page on that is owed, not on its way, and of this kind. */
@@ -141,7 +196,7 @@ static uint64_t wanted_from(const struct lz_space *s, uint64_t page, bool remote
 	return s->owed.nr;
 }
 
-uint64_t lz_ahead_wanted(const struct lz_space *s)
+uint64_t lz_ahead_first(const struct lz_space *s)
 {
 	return least(wanted_from(s, 0, false), wanted_from(s, 0, true));
 }
@@ -214,7 +269,7 @@ static bool sweep(struct lz_engine *e, uint32_t space, bool remote, struct lz_re
 
 static bool sweep_kind(struct lz_engine *e, bool remote, struct lz_action *out)
 {
-	struct lz_req *q = take(e, LZ_FOR_SWEEP, remote);
+	struct lz_req *q = e->wanted[remote].holds ? NULL : take(e, LZ_FOR_SWEEP, remote);
 
 	for (uint32_t n = 0; q && n < e->nr_spaces; n++) {
 		uint32_t i = (e->sweep_space[remote] + n) % e->nr_spaces;
@@ -232,7 +287,7 @@ static bool sweep_kind(struct lz_engine *e, bool remote, struct lz_action *out)
 
 bool lz_ahead_sweep(struct lz_engine *e, struct lz_action *out)
 {
-	if (!e->started || e->abandoned)
+	if (!e->started || e->abandoned || e->options.no_sweep)
 		return false;
 	if (e->has_remote && !e->released && sweep_kind(e, true, out))
 		return true;

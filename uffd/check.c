@@ -22,7 +22,7 @@ void lz_engine_gauge(const struct lz_engine *e)
 static void check_reqs(const struct lz_engine *e)
 {
 	unsigned used[2] = { 0, 0 }, ahead[2] = { 0, 0 }, sweeping = 0;
-	uint64_t in_flight = 0, background = 0;
+	uint64_t in_flight = 0, background = 0, wanted = 0;
 
 	for (uint32_t i = 0; i < LZ_REQS_MAX; i++) {
 		const struct lz_req *q = &e->req[i];
@@ -37,6 +37,7 @@ static void check_reqs(const struct lz_engine *e)
 		used[q->remote]++;
 		sweeping += q->cause == LZ_FOR_SWEEP && !q->remote;
 		ahead[q->remote] += q->cause != LZ_FOR_FAULT;
+		wanted += q->cause == LZ_FOR_WANTED && !q->remote ? q->bytes : 0;
 		/* Never read again: what nobody owes is not asked for. */
 		assert(!q->remote || !e->released);
 		if (q->remote && q->state == LZ_REQ_READING) {
@@ -55,6 +56,7 @@ static void check_reqs(const struct lz_engine *e)
 		assert(used[kind] == e->nr_reqs[kind] && ahead[kind] == e->nr_ahead[kind]);
 	assert(sweeping == e->nr_sweeping && sweeping <= LZ_REQS_SWEEP);
 	assert(ahead[LZ_LOCAL] <= LZ_REQS_AHEAD);
+	assert(wanted == e->wanted_bytes && wanted < LZ_WANTED_BYTES + LZ_PAGE_BYTES_MAX);
 	/* A fault finds a request, whatever runs ahead. */
 	assert(ahead[LZ_LOCAL] + ahead[LZ_REMOTE] + LZ_REQS_FAULT <= lz_reqs_max(e));
 }

@@ -33,6 +33,8 @@ void lz_engine_free(struct lz_engine *e)
 	for (uint32_t i = 0; i < e->nr_spaces; i++)
 		if (e->space[i].state != LZ_SPACE_FREE)
 			lz_space_close(&e->space[i]);
+	for (int kind = 0; kind < 2; kind++)
+		lz_wanted_fini(&e->wanted[kind]);
 	free(e);
 }
 
@@ -59,12 +61,15 @@ int lz_engine_attach(struct lz_engine *e, const struct lz_attach *a)
 	struct lz_space *s = &e->space[a->space];
 	int r;
 
-	assert(a->space < LZ_SPACES_MAX);
+	assert(a->space < LZ_SPACES_MAX && a->memory < LZ_MEMORIES_MAX);
 	if (e->released && lz_plan_remote(a->plan) != UINT32_MAX)
 		return -ESHUTDOWN;
 	r = lz_space_open(s, a->plan, a->seg, a->nr_segs, a->words, a->resumed);
 	if (r)
 		return r;
+	s->memory = a->memory;
+	if (!lz_ahead_root(e, a->memory))
+		e->root[a->memory] = a->space;
 	opened(e, a->space);
 	if (!e->first_plan)
 		e->first_plan = a->plan;
@@ -179,6 +184,8 @@ static void placed_ok(struct lz_engine *e, struct lz_space *s, struct lz_req *q,
 		st->pages_demand += settled;
 	else if (q->cause == LZ_FOR_NEIGHBOUR)
 		st->pages_neighbour += settled;
+	else if (q->cause == LZ_FOR_WANTED)
+		st->pages_replay += settled;
 	else
 		st->pages_sweep += settled;
 	q->done += n;
@@ -413,6 +420,9 @@ int lz_engine_feed(struct lz_engine *e, const struct lz_event *ev)
 	case LZ_EV_START:
 		e->started = e->may_close = true;
 		break;
+	case LZ_EV_SWEEP:
+		e->options.no_sweep = false;
+		break;
 	case LZ_EV_ABANDON:
 		e->abandoned = e->started = e->may_close = true;
 		e->nr_hints = 0;
@@ -422,6 +432,13 @@ int lz_engine_feed(struct lz_engine *e, const struct lz_event *ev)
 		break;
 	}
 	return 0;
+}
+
+int lz_engine_want(struct lz_engine *e, const struct lz_plan *plan, uint32_t memory,
+		   struct lz_range r)
+{
+	assert(memory < LZ_MEMORIES_MAX);
+	return lz_wanted_add(e->wanted, plan, memory, r);
 }
 
 uint64_t lz_engine_deadline(const struct lz_engine *e)

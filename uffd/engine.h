@@ -20,6 +20,7 @@
 #include "pagemap/range.h"
 #include "uffd/latency.h"
 #include "uffd/lazyd.h"
+#include "uffd/record.h"
 
 struct lz_stats {
 	struct lazyd_stats n;
@@ -50,6 +51,7 @@ enum lz_event_type {
 	LZ_EV_CLOSED, /* CLOSE was carried out: the space's number is free again */
 	LZ_EV_COSTLY, /* requests cost the remote source a lot, whatever they ask for: few, large ones */
 	LZ_EV_START,   /* every space is assembled: running ahead is allowed */
+	LZ_EV_SWEEP,   /* no_sweep is over: the rest is wanted too */
 	LZ_EV_ABANDON, /* give up: what is owed is lost */
 	LZ_EV_TICK,    /* nothing but the time */
 };
@@ -88,6 +90,10 @@ struct lz_engine_options {
 	/* RELEASE is given even if no space has a remote source: one that a predecessor has closed may
 	 * have had it. */
 	bool has_remote;
+	bool no_sweep; /* nothing runs ahead of the faults but what is wanted: see SWEEP */
+	/* Where first touches are noted, for so long from the first on; NULL: nowhere; 0: without end. */
+	struct lz_record *record;
+	uint64_t record_ns;
 };
 
 struct lz_engine;
@@ -99,8 +105,8 @@ void lz_engine_free(struct lz_engine *e);
 int lz_engine_free_space(const struct lz_engine *e);
 
 struct lz_attach {
-	uint32_t space;
-	struct lz_plan *plan; /* a reference is taken */
+	uint32_t space, memory; /* its memory's number: below LZ_MEMORIES_MAX */
+	struct lz_plan *plan;   /* a reference is taken */
 	const struct lz_seg *seg;
 	size_t nr_segs;
 	uint64_t *words; /* room for owed bits, lz_bits_size(nr_pages), all zero; NULL: private */
@@ -108,6 +114,14 @@ struct lz_attach {
 };
 /* -ESHUTDOWN: its plan has a remote source, and RELEASE has been given. */
 int lz_engine_attach(struct lz_engine *e, const struct lz_attach *a);
+
+/*
+ * The pages that @plan, of memory number @memory, holds of the identities @r are to be had before all
+ * that nobody waits for, behind what was wanted before; in the space that was attached with that
+ * memory, not in its children. -ENOSPC: so many cannot be; -ENOMEM.
+ */
+int lz_engine_want(struct lz_engine *e, const struct lz_plan *plan, uint32_t memory,
+		   struct lz_range r);
 
 /*
  * Records. Fails with -ENOMEM only, for REMAP and FORK: a REMAP's pages are then owed no longer and

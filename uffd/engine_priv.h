@@ -6,6 +6,7 @@
 #include "uffd/engine.h"
 #include "uffd/limits.h"
 #include "uffd/space.h"
+#include "uffd/wanted.h"
 #include "uffd/window.h"
 
 /*
@@ -13,11 +14,12 @@
  * FREE -> PLACING where they are given up.
  */
 enum lz_req_state { LZ_REQ_FREE, LZ_REQ_READING, LZ_REQ_PLACING, LZ_REQ_STATES };
-enum lz_req_cause { LZ_FOR_FAULT, LZ_FOR_NEIGHBOUR, LZ_FOR_SWEEP };
+enum lz_req_cause { LZ_FOR_FAULT, LZ_FOR_NEIGHBOUR, LZ_FOR_WANTED, LZ_FOR_SWEEP };
 
 /* Pages [first, first + nr) of a space: one behind the other in one source. All of them are busy. */
 struct lz_req {
 	uint64_t first, nr;
+	uint64_t bytes; /* all of it */
 	uint32_t space;
 	enum lz_req_state state;
 	enum lz_req_cause cause;
@@ -71,6 +73,7 @@ struct lz_engine {
 	unsigned nr_reqs[2];        /* in use, by kind */
 	unsigned nr_ahead[2];       /* of those, not for a fault */
 	unsigned nr_sweeping;       /* of the local ones, for the sweep */
+	uint64_t wanted_bytes;      /* of the local ones, what is wanted */
 	struct lz_window window;    /* of the remote source */
 	struct lz_fault fault[LZ_FAULTS_MAX];
 	unsigned nr_faults;
@@ -80,6 +83,8 @@ struct lz_engine {
 	unsigned nr_wakes, nr_wake_all, nr_crowded;
 	struct lz_hint hint[LZ_HINTS_MAX];
 	unsigned nr_hints;
+	struct lz_wanted wanted[2];     /* by kind */
+	uint32_t root[LZ_MEMORIES_MAX]; /* the space attached with a memory */
 	uint32_t nr_kills, nr_stalled;
 	uint64_t now_ns;
 	uint64_t fault_ns;                /* of the last fault */
@@ -144,9 +149,12 @@ static inline void lz_reqs_put(struct lz_req_set *set, uint32_t number, bool in)
 /* A fault was answered by @q: where the sweep and the neighbours go on. */
 void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q);
 bool lz_ahead_neighbour(struct lz_engine *e, struct lz_action *out);
+/* The space that was attached with a memory, if something can be placed in it; or NULL. */
+struct lz_space *lz_ahead_root(struct lz_engine *e, uint32_t memory);
+bool lz_ahead_wanted(struct lz_engine *e, struct lz_action *out);
 bool lz_ahead_sweep(struct lz_engine *e, struct lz_action *out);
 /* The first page of a space that is owed and not on its way; nr_pages if none. */
-uint64_t lz_ahead_wanted(const struct lz_space *s);
+uint64_t lz_ahead_first(const struct lz_space *s);
 /* How many pages from @page on, at most @max, make one request. */
 uint64_t lz_ahead_slice(const struct lz_engine *e, const struct lz_space *s, uint64_t page,
 			uint64_t max);

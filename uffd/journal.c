@@ -82,13 +82,13 @@ static bool is_possible(const struct lz_engine *e, const struct lz_note *n)
 static int64_t replay_space(struct lz_engine *e, const struct lz_replay *r, const struct lz_note *n,
 			    uint64_t left)
 {
-	struct lz_attach a = { .space = n->space, .resumed = true };
+	struct lz_attach a = { .space = n->space, .memory = (uint32_t)n->a, .resumed = true };
 	struct lz_seg *seg = NULL;
 	int ret = r->memory(r->arg, n->a, &a.plan, &a.seg, &a.nr_segs);
 
 	if (ret)
 		return ret;
-	if (n->b > left)
+	if (n->b > left || n->a >= LZ_MEMORIES_MAX)
 		return -EBADMSG;
 	if (n->c) {
 		seg = calloc((size_t)n->b + 1, sizeof(*seg));

@@ -121,6 +121,24 @@ int lazyd_start(struct lazyd *l)
 	return r ? failed(l, r, "the journal is full") : 0;
 }
 
+int lazyd_replay(struct lazyd *l, const struct lazyd_touch *touch)
+{
+	struct lz_range r = { touch->start, touch->start + touch->len };
+	int err;
+
+	if (touch->owner >= l->loop.nr_memories || touch->len > UINT64_MAX - touch->start)
+		return failed(l, -EINVAL, "there is no memory number %u, or it has no such pages",
+			      touch->owner);
+	err = lz_engine_want(l->loop.engine, l->loop.memory[touch->owner].memory->plan,
+			     touch->owner, r);
+	return err ? failed(l, err, "so much cannot be replayed: %s", strerror(-err)) : 0;
+}
+
+void lazyd_sweep(struct lazyd *l)
+{
+	lz_loop_feed(&l->loop, (struct lz_event){ .type = LZ_EV_SWEEP });
+}
+
 int lazyd_turn(struct lazyd *l, int64_t timeout_ns)
 {
 	int r = lz_loop_turn(&l->loop, timeout_ns);
@@ -162,15 +180,38 @@ const char *lazyd_error(const struct lazyd *l)
 	return l->error;
 }
 
+static const struct lz_state *state_of(const struct lazyd *l, const struct lazyd_state *state)
+{
+	return l ? l->loop.state : state->state;
+}
+
+int lazyd_recorded(const struct lazyd *l, const struct lazyd_state *state, size_t n,
+		   struct lazyd_touch *touch)
+{
+	const struct lz_record *r = &state_of(l, state)->record;
+	uint64_t nr = __atomic_load_n(&r->nr, __ATOMIC_ACQUIRE);
+
+	if (n >= nr || n >= LZ_TOUCHES_MAX)
+		return -ENOENT;
+	*touch = (struct lazyd_touch){ .start = r->touch[n].identity,
+				       .len = (uint64_t)r->touch[n].nr_pages << 12,
+				       .owner = r->touch[n].memory };
+	return 0;
+}
+
 void lazyd_stats_sized(const struct lazyd *l, const struct lazyd_state *state,
 		       struct lazyd_stats *out, size_t size)
 {
-	const struct lz_stats *s = l ? &l->loop.state->stats : &state->state->stats;
+	const struct lz_state *st = state_of(l, state);
+	const struct lz_stats *s = &st->stats;
 	struct lazyd_stats n;
 
 	if (l)
 		lz_engine_gauge(l->loop.engine);
 	n = s->n;
+	n.runs_recorded = st->record.nr;
+	n.record_over = st->record.is_over ||
+			(st->record.until_ns && lz_loop_now() > st->record.until_ns);
 	n.latency_count = s->latency.count;
 	n.latency_p50_ns = lz_latency_percentile(&s->latency, 0.50);
 	n.latency_p99_ns = lz_latency_percentile(&s->latency, 0.99);

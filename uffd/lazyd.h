@@ -218,6 +218,11 @@ struct lazyd_options {
 	 */
 	void (*descriptor)(void *arg, int fd, int is_open);
 	void *descriptor_arg;
+	/* Not 0: only pages that are touched, and those of lazyd_replay(), are filled; see lazyd_sweep(). */
+	int no_sweep;
+	/* Not 0: first touches are noted in the state, for so long from the first on (0: without end). */
+	int record;
+	uint64_t record_ns;
 };
 
 /*
@@ -262,6 +267,20 @@ int lazyd_resume(struct lazyd *l);
 int lazyd_attach(struct lazyd *l, int memory, int uffd, int pidfd);
 /* All spaces are registered and run: neighbours and background may be filled from now on. */
 int lazyd_start(struct lazyd *l);
+/*
+ * Pages of memory number @touch->owner that are to be had before all that nobody waits for, behind
+ * those of earlier calls: a working set, replayed. After the memory's lazyd_add(). -ENOSPC: so many
+ * cannot be.
+ */
+int lazyd_replay(struct lazyd *l, const struct lazyd_touch *touch);
+/* With no_sweep in the options: from now on the rest is filled too. */
+void lazyd_sweep(struct lazyd *l);
+/*
+ * The n-th run of pages by the order of their first touch, as memory and place in it; -ENOENT behind
+ * the last. Callable on the state alone too (l NULL).
+ */
+int lazyd_recorded(const struct lazyd *l, const struct lazyd_state *state, size_t n,
+		   struct lazyd_touch *touch);
 /*
  * Serves what there is to serve, then waits until something happens, at most @timeout_ns (negative:
  * without end, 0: not at all). Returns 1 while there is more to come, 0 when the engine was started
@@ -314,6 +333,9 @@ struct lazyd_stats {
 	uint64_t remote_window; /* bytes of background asked for at a time */
 	uint64_t remote_state;  /* enum lazyd_remote_state */
 	uint64_t reconnects;
+	uint64_t pages_replay;  /* filled because of lazyd_replay() */
+	uint64_t runs_recorded; /* what lazyd_recorded() has */
+	uint64_t record_over;   /* 1: the time or the room for it has come to an end */
 };
 /* Callable on the state alone too (l NULL): another process's view of a running engine. */
 void lazyd_stats_sized(const struct lazyd *l, const struct lazyd_state *state,

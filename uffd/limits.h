@@ -44,6 +44,15 @@ enum {
 	LZ_JOURNAL_NOTES = 1 << 20,
 	/* Memories an engine serves: one a task. */
 	LZ_MEMORIES_MAX = 4096,
+	/* Runs of pages in a record, 16 bytes each, taken only when written: 1 GiB where no two pages
+	 * that were touched lie together. A file of them has no more. */
+	LZ_TOUCHES_MAX = 1 << 18,
+	/* Runs that can be wanted before all others: a whole file of them, and where the image has them in
+	 * pieces as many again. One that is here already is passed in 10 ns, all of them in 5 ms. */
+	LZ_WANTED_MAX = 1 << 19,
+	/* Bytes of them that are on their way from a disk at a time, as many as the sweep's: a fault's
+	 * read is behind them in the disk's queue. */
+	LZ_WANTED_BYTES = LZ_REQS_SWEEP * LZ_SLICE_BYTES,
 };
 #else
 /* So small that the property suite meets every one of them; for tests only. */
@@ -64,6 +73,9 @@ enum {
 	LZ_BATCH_MAX = 4,
 	LZ_JOURNAL_NOTES = 256,
 	LZ_MEMORIES_MAX = 8,
+	LZ_TOUCHES_MAX = 24,
+	LZ_WANTED_MAX = 12,
+	LZ_WANTED_BYTES = LZ_REQS_SWEEP * LZ_SLICE_BYTES,
 };
 #endif
 

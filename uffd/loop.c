@@ -285,6 +285,9 @@ int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_o
 	struct lz_engine_options eo = { .on_lost = o->on_lost,
 					.stats = &state->stats,
 					.has_remote = o->remote,
+					.no_sweep = o->no_sweep,
+					.record = o->record ? &state->record : NULL,
+					.record_ns = o->record_ns,
 					.nr_reqs = o->remote ? LZ_REQS_MAX : LZ_REQS_LOCAL };
 	int r;
 

@@ -4,7 +4,8 @@
  * branches in lz_engine_next() is the policy:
  *
  *   free blocked threads; place what a thread waits for; answer faults; place what else arrived;
- *   release the remote source; run ahead of the faults; sweep; close what is owed nothing.
+ *   release the remote source; run ahead of the faults; have what is wanted; sweep; close what is
+ *   owed nothing.
  *
  * Faults come before the placing of background bytes, so that a fault waits behind one slice and
  * not behind all that happen to have arrived. Running ahead is in ahead.c, requests are in reqs.c.
@@ -170,6 +171,22 @@ static bool answer_alone(struct lz_engine *e, const struct lz_fault *f, struct l
 	return true;
 }
 
+/* The first touch of a page of @q, for who asked to know. */
+static void record(struct lz_engine *e, const struct lz_space *s, const struct lz_req *q,
+		   uint64_t page)
+{
+	const struct lz_run *run;
+	struct lz_touch t;
+
+	if (!e->options.record)
+		return;
+	run = lz_plan_run_near(s->plan, q->run, page);
+	t = (struct lz_touch){ .identity = lz_plan_identity(run, page),
+			       .memory = s->memory,
+			       .nr_pages = 1U << (run->page_shift - 12) };
+	lz_record_note(e->options.record, &t, e->options.record_ns, e->now_ns);
+}
+
 /* One fault: true with an action. *keep: it has to wait, for a stall's end or a free request. */
 static bool answer(struct lz_engine *e, const struct lz_fault *f, bool *keep, struct lz_action *out)
 {
@@ -182,8 +199,10 @@ static bool answer(struct lz_engine *e, const struct lz_fault *f, bool *keep, st
 		return false;
 	if (at >= 0 && lz_bits_test(&s->owed, (uint64_t)at)) {
 		if (lz_bits_test(&s->busy, (uint64_t)at)) {
-			lz_reqs_demand(e, lz_reqs_of(e, f->space, (uint64_t)at), (uint64_t)at,
-				       f->since_ns);
+			q = lz_reqs_of(e, f->space, (uint64_t)at);
+			if (q->cause != LZ_FOR_FAULT) /* else somebody was here before */
+				record(e, s, q, (uint64_t)at);
+			lz_reqs_demand(e, q, (uint64_t)at, f->since_ns);
 			return false;
 		}
 		q = lz_reqs_take(e, LZ_FOR_FAULT, false);
@@ -192,6 +211,7 @@ static bool answer(struct lz_engine *e, const struct lz_fault *f, bool *keep, st
 			return false;
 		}
 		lz_reqs_begin(e, q, f->space, (uint64_t)at, 1, LZ_FOR_FAULT);
+		record(e, s, q, (uint64_t)at);
 		lz_reqs_read(e, q, out);
 		lz_reqs_demand(e, q, (uint64_t)at, f->since_ns);
 		lz_ahead_follow(e, q);
@@ -242,7 +262,7 @@ static bool next_abandon(struct lz_engine *e, struct lz_action *out)
 
 		if (!s->nr_owed || s->retry_ns || s->kill)
 			continue;
-		page = lz_ahead_wanted(s);
+		page = lz_ahead_first(s);
 		if (page == s->owed.nr)
 			continue;
 		q = lz_reqs_take(e, LZ_FOR_SWEEP,
@@ -277,8 +297,8 @@ static bool decide(struct lz_engine *e, struct lz_action *out)
 	return next_wake(e, out) || next_kill(e, out) || next_req(e, true, out) ||
 	       next_fault(e, out) || next_crowded(e, out) ||
 	       (e->abandoned && next_abandon(e, out)) || next_req(e, false, out) ||
-	       next_release(e, out) || lz_ahead_neighbour(e, out) || lz_ahead_sweep(e, out) ||
-	       next_close(e, out);
+	       next_release(e, out) || lz_ahead_neighbour(e, out) || lz_ahead_wanted(e, out) ||
+	       lz_ahead_sweep(e, out) || next_close(e, out);
 }
 
 bool lz_engine_next(struct lz_engine *e, struct lz_action *out)

@@ -28,6 +28,8 @@ static bool may_run_ahead(const struct lz_engine *e, enum lz_req_cause cause, bo
 	if (remote)
 		return e->nr_ahead[LZ_REMOTE] < remote_max(e) &&
 		       e->nr_reqs[LZ_REMOTE] < share_of(lz_reqs_max(e));
+	if (cause == LZ_FOR_WANTED && e->wanted_bytes >= LZ_WANTED_BYTES)
+		return false;
 	return e->nr_ahead[LZ_LOCAL] < LZ_REQS_AHEAD &&
 	       (cause != LZ_FOR_SWEEP || e->nr_sweeping < LZ_REQS_SWEEP);
 }
@@ -63,9 +65,11 @@ static bool is_beside(const struct lz_engine *e, const struct lz_req *q, const s
 bool lz_reqs_are_crowded(const struct lz_engine *e, const struct lz_space *s, uint64_t page,
 			 enum lz_req_cause cause)
 {
-	bool sweeps = cause == LZ_FOR_SWEEP;
-	unsigned max = sweeps ? LZ_REQS_SWEEP : lz_reqs_max(e), n = 0;
-	unsigned used = sweeps ? e->nr_sweeping : e->nr_reqs[LZ_LOCAL] + e->nr_reqs[LZ_REMOTE];
+	bool sweeps = cause == LZ_FOR_SWEEP, wanted = cause == LZ_FOR_WANTED;
+	unsigned max = sweeps ? LZ_REQS_SWEEP : wanted ? LZ_REQS_AHEAD : lz_reqs_max(e), n = 0;
+	unsigned used = sweeps   ? e->nr_sweeping
+			: wanted ? e->nr_ahead[LZ_LOCAL]
+				 : e->nr_reqs[LZ_LOCAL] + e->nr_reqs[LZ_REMOTE];
 	const struct lz_run *run;
 
 	if (!e->many_sources || used < share_of(max))
@@ -77,9 +81,17 @@ bool lz_reqs_are_crowded(const struct lz_engine *e, const struct lz_space *s, ui
 		     v &= v - 1) {
 			const struct lz_req *q = &e->req[w * 64 + (unsigned)__builtin_ctzll(v)];
 
-			n += (q->cause == LZ_FOR_SWEEP || !sweeps) && is_beside(e, q, s, run);
+			if ((sweeps && q->cause != LZ_FOR_SWEEP) ||
+			    (wanted && q->cause == LZ_FOR_FAULT))
+				continue;
+			n += is_beside(e, q, s, run);
 		}
 	return n >= share_of(max);
+}
+
+static uint64_t wanted_bytes(const struct lz_req *q)
+{
+	return q->cause == LZ_FOR_WANTED && !q->remote ? q->bytes : 0;
 }
 
 void lz_reqs_begin(struct lz_engine *e, struct lz_req *q, uint32_t space, uint64_t first,
@@ -94,11 +106,13 @@ void lz_reqs_begin(struct lz_engine *e, struct lz_req *q, uint32_t space, uint64
 	};
 	q->run = lz_plan_run(s->plan, first);
 	q->remote = lz_space_is_remote(s, q->run);
+	q->bytes = nr << q->run->page_shift;
 	s->nr_busy += nr;
 	s->nr_reqs++;
 	e->nr_reqs[q->remote]++;
 	e->nr_ahead[q->remote] += cause != LZ_FOR_FAULT;
 	e->nr_sweeping += cause == LZ_FOR_SWEEP && !q->remote;
+	e->wanted_bytes += wanted_bytes(q);
 }
 
 void lz_reqs_enter(struct lz_engine *e, struct lz_req *q, enum lz_req_state state)
@@ -146,6 +160,7 @@ void lz_reqs_retire(struct lz_engine *e, struct lz_req *q)
 	e->nr_reqs[q->remote]--;
 	e->nr_ahead[q->remote] -= q->cause != LZ_FOR_FAULT;
 	e->nr_sweeping -= q->cause == LZ_FOR_SWEEP && !q->remote;
+	e->wanted_bytes -= wanted_bytes(q);
 	lz_reqs_put(&e->demanded, lz_reqs_number(e, q), false);
 	lz_reqs_enter(e, q, LZ_REQ_FREE);
 	e->may_close = e->look_again = true;

@@ -73,6 +73,7 @@ int lz_space_fork(struct lz_space *child, const struct lz_space *parent, uint64_
 	lz_bits_copy(&child->owed, &parent->owed);
 	child->nr_owed = parent->nr_owed;
 	child->plan = lz_plan_get(parent->plan);
+	child->memory = parent->memory;
 	child->state = LZ_SPACE_OPEN;
 	look_at_sources(child);
 	child->remote_from = parent->remote_from;

@@ -33,6 +33,7 @@ struct lz_front {
 struct lz_space {
 	enum lz_space_state state;
 	struct lz_plan *plan;
+	uint32_t memory; /* its number */
 	struct lz_map map;
 	struct lz_bits owed, busy;
 	uint64_t nr_owed, nr_busy;

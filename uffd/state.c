@@ -81,6 +81,7 @@ int lz_state_attach(struct lz_state *st, struct lz_engine *e, const struct lz_me
 	if (!lz_journal_room(&st->journal))
 		return -ENOSPC;
 	a.space = n.space = (uint32_t)r;
+	a.memory = memory;
 	a.words = lz_state_words(st, a.space);
 	r = m->find(m->arg, memory, &a.plan, &a.seg, &a.nr_segs);
 	if (r)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What outlives the process that runs an engine, in one piece of memory shared with its successor:
- * the journal, the owed bits of every space, the buffers into which the kernel writes messages, and
- * the statistics.
+ * the journal, the owed bits of every space, the buffers into which the kernel writes messages, the
+ * statistics, and the record of first touches.
  *
  * A message is never only in the dead process: the kernel writes it into armed[], it is fed and, if
  * it changes the layout, noted with its batch and index; only when the whole batch is done is
@@ -27,7 +27,7 @@ struct lz_slot {
 };
 
 /* To be counted up with any change of what is below, of the notes, or of what they mean. */
-enum { LZ_STATE_VERSION = 1 };
+enum { LZ_STATE_VERSION = 2 };
 
 struct lz_state {
 	uint64_t magic;
@@ -36,6 +36,7 @@ struct lz_state {
 	uint64_t pages;  /* of the largest memory */
 	int32_t wire[2]; /* connections to a page server, for a successor to close; -1: none */
 	struct lz_stats stats;
+	struct lz_record record;
 	struct lz_slot slot[LZ_SPACES_MAX];
 	struct lz_journal journal;
 	uint64_t words[]; /* LZ_SPACES_MAX times room for the owed bits of @pages */

@@ -23,6 +23,7 @@ struct play {
 	size_t nr_areas;
 	struct lz_stats stats;
 	struct lz_engine_options options;
+	struct lz_record record;
 	uint32_t remote; /* UINT32_MAX: no such source */
 	uint64_t now_ns;
 	const char *line;
@@ -148,6 +149,11 @@ static bool lay_out(struct play *p, const char *s)
 		p->options.on_lost = LAZYD_LOST_KILL;
 	} else if (sscanf(s, "requests %u", &p->options.nr_reqs) == 1) {
 		;
+	} else if (!strcmp(s, "no sweep")) {
+		p->options.no_sweep = true;
+	} else if (sscanf(s, "record %" SCNu64, &p->options.record_ns) == 1) {
+		p->options.record_ns *= 1000;
+		p->options.record = &p->record;
 	} else if (sscanf(s, "remote f%" SCNu32, &p->remote) == 1) {
 		lz_plan_set_remote(p->plan, p->remote);
 	} else if (sscanf(s, "image %" SCNu64 "+%" SCNu64 " at f%" SCNu32 ":%" SCNu64 "%n", &from,
@@ -189,6 +195,17 @@ static bool attach(struct play *p, const char *s)
 	return true;
 }
 
+static bool want(struct play *p, const char *s)
+{
+	uint64_t from, nr;
+
+	if (sscanf(s, "want %" SCNu64 "+%" SCNu64, &from, &nr) != 2)
+		return false;
+	ck_assert_int_eq(
+		lz_engine_want(p->e, p->plan, 0, (struct lz_range){ at(from), at(from + nr) }), 0);
+	return true;
+}
+
 static bool is_event(struct play *p, const char *s)
 {
 	struct lz_event ev = { 0 };
@@ -224,6 +241,8 @@ static bool is_event(struct play *p, const char *s)
 		ev.type = LZ_EV_START;
 	} else if (!strcmp(s, "costly")) {
 		ev.type = LZ_EV_COSTLY;
+	} else if (!strcmp(s, "sweep")) {
+		ev.type = LZ_EV_SWEEP;
 	} else if (!strcmp(s, "abandon")) {
 		ev.type = LZ_EV_ABANDON;
 	} else {
@@ -281,7 +300,7 @@ static const struct {
 	FIGURE(pages_lost),    FIGURE(faults),          FIGURE(waiting),    FIGURE(ev_remove),
 	FIGURE(ev_unmap),      FIGURE(ev_remap),        FIGURE(ev_fork),    FIGURE(ev_exit),
 	FIGURE(res_eagain),    FIGURE(res_eexist),      FIGURE(res_enoent), FIGURE(res_partial),
-	FIGURE(remote_window),
+	FIGURE(remote_window), FIGURE(pages_replay),
 };
 
 static void must(const struct play *p, const char *what, uint64_t got, uint64_t wanted)
@@ -314,6 +333,20 @@ static uint64_t owed(const struct play *p, uint32_t space)
 	return n;
 }
 
+/* All that has been recorded, "5+2 9+1", or "nothing". */
+static void look_record(const struct play *p, const char *wanted)
+{
+	char got[TEXT_MAX] = "";
+	size_t n = 0;
+
+	for (uint64_t i = 0; i < p->record.nr; i++)
+		n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%" PRIu64 "+%" PRIu32,
+				      i ? " " : "", (p->record.touch[i].identity - BASE) >> 12,
+				      p->record.touch[i].nr_pages);
+	if (strcmp(wanted, n ? got : "nothing") != 0)
+		ck_abort_msg("%s\n\trecorded: %s", p->line, got);
+}
+
 static bool look(struct play *p, const char *s)
 {
 	uint64_t n, deadline;
@@ -329,6 +362,10 @@ static bool look(struct play *p, const char *s)
 		if (strcmp(s, "retry never") != 0)
 			deadline = (deadline - p->now_ns) / 1000;
 		must(p, "retry", deadline, sscanf(s, "retry %" SCNu64, &n) == 1 ? n : UINT64_MAX);
+	} else if (!strncmp(s, "recorded ", 9)) {
+		look_record(p, s + 9);
+	} else if (!strcmp(s, "record is over") || !strcmp(s, "record is not over")) {
+		must(p, "over", p->record.is_over, !strcmp(s, "record is over"));
 	} else if (!strcmp(s, "is done") || !strcmp(s, "is not done")) {
 		must(p, "done", lz_engine_is_done(p->e), !strcmp(s, "is done"));
 	} else {
@@ -339,9 +376,12 @@ static bool look(struct play *p, const char *s)
 
 void transcript_play(const char *text)
 {
-	struct play p = { .now_ns = 1000000, .remote = UINT32_MAX };
+	static struct play p; /* the record is large */
 	char *copy = strdup(text), *rest = copy;
 
+	memset(&p, 0, sizeof(p));
+	p.now_ns = 1000000;
+	p.remote = UINT32_MAX;
 	ck_assert_ptr_nonnull(copy);
 	ck_assert_int_eq(lz_plan_new(&p.plan), 0);
 	while (rest) {
@@ -354,8 +394,8 @@ void transcript_play(const char *text)
 		p.line = whole;
 		events = cut(&line, "|");
 		while ((event = cut(&events, ",")))
-			if (!lay_out(&p, event) && !attach(&p, event) && !is_event(&p, event) &&
-			    !look(&p, event))
+			if (!lay_out(&p, event) && !attach(&p, event) && !want(&p, event) &&
+			    !is_event(&p, event) && !look(&p, event))
 				ck_abort_msg("%s\n\tnot understood: %s", p.line, event);
 		if (p.e) {
 			lz_engine_check(p.e);

@@ -13,6 +13,8 @@
  * Laying out, before the attach:
  *	on-lost kill                 else poison
  *	requests 256                 that many, else as many as for local sources
+ *	no sweep                     nothing runs ahead until "sweep"
+ *	record 1000                  first touches are noted, for that many us; 0: without end
  *	remote f1                    source 1 is remote: urgent reads of it say so
  *	image 8+4 at f1:20 [2M]      the image holds pages 8..12 in source 1 from page 20 on; "in
  *	                             place" behind it: the bytes are where they are to be mapped
@@ -24,6 +26,8 @@
  *	got r0 4                     the READ of r0 ended with 4 pages, "4+100": and 100 bytes
  *	got r0 eio                   ... or with an error
  *	wait 50                      a TICK, that many microseconds later
+ *	want 5+2                     the image's pages 5..7 are wanted before all others
+ *	sweep                        "no sweep" is over
  * Actions:
  *	s0 read r0 2+4               pages 2..6 of source 0; "f1:2+4" of source 1; "r0@3": to page 3
  *	                             of r0's buffer; "bytes" behind it: not from a mapping
@@ -37,6 +41,8 @@
  *	owed s0 3                    it is owed three pages that have a position
  *	count pages_lost 1           a figure of struct lazyd_stats
  *	retry 50                     the engine wants the time in 50 us; "never"
+ *	recorded 5+2 9+1             the first touches that were noted, in this order; "nothing"
+ *	record is over | record is not over
  *	is done | is not done
  */
 #ifndef TRANSCRIPT_H

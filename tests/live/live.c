@@ -230,6 +230,8 @@ void live_begin(struct live *l, struct lazyd_state *state)
 		.state = state,
 		.log = print_line,
 		.log_arg = l,
+		.no_sweep = l->c->with & LIVE_NO_SWEEP,
+		.record = l->c->with & LIVE_NO_SWEEP,
 	};
 
 	LIVE_CHECK(l, lazyd_new(&l->l, &o) == 0);
@@ -319,8 +321,8 @@ void live_fill(struct live *l)
 	LIVE_CHECK(l, l->stats.nr_spaces == 0);
 	LIVE_CHECK(l, l->stats.waiting == 0);
 	LIVE_CHECK(l, l->stats.pages_total == l->stats.pages_demand + l->stats.pages_neighbour +
-						      l->stats.pages_sweep + l->stats.pages_gone +
-						      l->stats.pages_lost);
+						      l->stats.pages_replay + l->stats.pages_sweep +
+						      l->stats.pages_gone + l->stats.pages_lost);
 }
 
 void live_end(struct live *l, int signal)

@@ -36,6 +36,7 @@ enum {
 	LIVE_MINOR = 1 << 10, /* ... which has the image's pages in place; registered MINOR too */
 	LIVE_MIXED = 1 << 11, /* ... or every other block of 8 of them */
 	LIVE_HUGE = 1 << 12,  /* hugetlb, of large pages; its image holds all but every fourth */
+	LIVE_NO_SWEEP = 1 << 13, /* only what is touched comes, and first touches are noted */
 };
 
 struct live_shared {
@@ -147,5 +148,6 @@ extern const struct live_case live_cases_lost[];
 extern const struct live_case live_cases_sources[];
 extern const struct live_case live_cases_storm[];
 extern const struct live_case live_cases_worker[];
+extern const struct live_case live_cases_workingset[];
 
 #endif

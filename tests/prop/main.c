@@ -76,6 +76,11 @@ static int report(uint64_t count)
 		{ "released", s->released },
 		{ "released_again", s->released_again },
 		{ "absent", s->absent },
+		{ "wanted", s->wanted },
+		{ "wanted_first", s->wanted_first },
+		{ "unswept", s->unswept },
+		{ "recorded", s->recorded },
+		{ "record_over", s->record_over },
 	};
 	int missing = 0;
 

@@ -19,7 +19,7 @@
 #include "uffd/limits.h"
 #include "uffd/state.h"
 
-enum { PAGE = 1 << K_SHIFT, ROOTS = 2, ABSENT_STEPS = 4000 };
+enum { PAGE = 1 << K_SHIFT, ROOTS = 2, ABSENT_STEPS = 4000, WANTS = 5 };
 
 /* Whose bytes the plan's are. */
 enum wire { NO_WIRE, SOME_WIRE, ALL_WIRE };
@@ -42,9 +42,18 @@ struct sim {
 	uint64_t now;
 	int nr_roots;
 	bool started, abandoned;
-	bool waits;    /* no thread runs before the start: nothing has faulted by then */
-	bool absent;   /* the wire is down until all else is done */
-	bool released; /* by this engine */
+	bool no_sweep;
+	uint64_t record_ns;
+	struct {
+		uint32_t memory;
+		struct lz_range range;
+	} want[WANTS]; /* some of it nonsense */
+	unsigned nr_wants;
+	bool wants_all; /* the engine has had room for all of them */
+	bool went_well; /* no read has been short: pages are asked for again, one by one */
+	bool waits;     /* no thread runs before the start: nothing has faulted by then */
+	bool absent;    /* the wire is down until all else is done */
+	bool released;  /* by this engine */
 	bool ever_released;
 };
 
@@ -227,15 +236,10 @@ static bool lacks(const struct k_page *p, uint32_t source)
 	       p->want >= sources_first(source) && p->want < sources_first(source + 1);
 }
 
-/*
- * A local page is swept: then no remote one was to be had. For want of faults nothing else runs. Not
- * where a space may be about to be killed: nothing is read for it any more.
- */
+/* A local page is swept: then no remote one was to be had. For want of faults nothing else runs. */
 static void check_local_first(const struct sim *s)
 {
-	if (s->on_lost == LAZYD_LOST_KILL)
-		return;
-	if (sources_in_flight(&s->sources, true) || lz_engine_deadline(s->e) != UINT64_MAX)
+	if (sources_in_flight(&s->sources, true))
 		return;
 	for (int m = 0; m < K_MMS; m++)
 		for (int i = 0; i < K_PAGES && s->k.mm[m].running && !s->k.mm[m].dead; i++)
@@ -260,6 +264,70 @@ static void do_release(struct sim *s)
 static bool is_large(const struct lz_action *a)
 {
 	return a->source == 1 && a->offset >= LARGE_OFFSET * PAGE;
+}
+
+/* Is @page of memory @m, or one of those that make a large one with it? */
+static bool is_wanted(const struct sim *s, int m, int page)
+{
+	const struct lz_seg *large = &AREAS[LARGE_AREA];
+	uint64_t start = k_addr(page), len = PAGE;
+
+	if (start >= large->start && start < large->end) {
+		len = K_LARGE * PAGE;
+		start -= (start - large->start) % len;
+	}
+	for (unsigned i = 0; i < s->nr_wants; i++)
+		if (s->want[i].memory == (uint32_t)m && !lz_range_is_empty(s->want[i].range) &&
+		    start + len > s->want[i].range.start && start < s->want[i].range.end)
+			return true;
+	return false;
+}
+
+/* Is every page where it was, and has nobody had to ask for one, or to ask again? */
+static bool is_untouched(const struct sim *s)
+{
+	const struct lazyd_stats *n = &s->st->stats.n;
+
+	for (int m = 0; m < K_MMS; m++)
+		for (int i = 0; i < K_OPS; i++)
+			if (s->k.mm[m].op[i].type != K_NO_OP)
+				return false;
+	return s->went_well && !n->faults && !n->ev_remove && !n->ev_unmap && !n->ev_remap &&
+	       !n->ev_fork && !n->ev_exit && lz_engine_deadline(s->e) == UINT64_MAX;
+}
+
+/*
+ * As long as nothing is demanded, and a neighbour of nothing, what is read is wanted, or all that is
+ * wanted of its kind has been asked for, and nothing else is read without a sweep. True if it is wanted.
+ */
+static bool check_wanted_first(const struct sim *s, const struct lz_action *a)
+{
+	const struct lz_slot *slot = &s->st->slot[a->space];
+	uint64_t token = sources_token(&s->sources, a->source, a->offset >> K_SHIFT);
+	const struct k_mm *mm = &s->k.mm[slot->uffd];
+	int at = 0;
+
+	while (at < K_PAGES && (!token || mm->page[at].want != token))
+		at++;
+	if (at == K_PAGES) /* cannot be had, or has been there and been written to: which is it? */
+		return true;
+	if (is_wanted(s, (int)slot->memory, at)) {
+		sim_outcomes.wanted++;
+		return true;
+	}
+	assert(!s->no_sweep);
+	for (int m = 0; m < ROOTS && s->wants_all; m++)
+		for (int i = 0; i < K_PAGES; i++) {
+			const struct k_page *p = &s->k.mm[m].page[i];
+
+			if (!is_wanted(s, m, i) || !s->k.mm[m].running || s->k.mm[m].dead)
+				continue;
+			sim_outcomes.wanted_first++;
+			for (uint32_t source = 0; source < SOURCES; source++)
+				assert((source == S_REMOTE) != (a->source == S_REMOTE) ||
+				       !lacks(p, source) || sources_reads(&s->sources, p->want));
+		}
+	return false;
 }
 
 static void do_read(struct sim *s, const struct lz_action *a)
@@ -288,7 +356,9 @@ static void do_read(struct sim *s, const struct lz_action *a)
 		s->buf[a->req][to + i] = 0;
 	if (a->source == S_REMOTE)
 		check_remote_read(s, a);
-	else if (s->wire != NO_WIRE && !s->st->stats.n.faults && !is_rest(s, a))
+	if (is_rest(s, a) || !is_untouched(s) || s->on_lost == LAZYD_LOST_KILL)
+		return;
+	if (!check_wanted_first(s, a) && s->wire != NO_WIRE && a->source != S_REMOTE)
 		check_local_first(s);
 }
 
@@ -435,6 +505,7 @@ static void complete_read(struct sim *s, uint32_t req)
 		return;
 	res = sources_read(&s->sources, req, s->buf[req]);
 	sim_outcomes.read_errors += res < 0;
+	s->went_well = s->went_well && res == (int64_t)(io->nr * PAGE);
 	sim_outcomes.short_reads += res >= 0 && res < (int64_t)(io->nr * PAGE);
 	s->failed[req] = res < PAGE;
 	feed(s, (struct lz_event){ .type = LZ_EV_READ, .req = req, .res = res });
@@ -491,12 +562,28 @@ static struct lz_engine_options options_of(const struct sim *s)
 	return (struct lz_engine_options){ .on_lost = s->on_lost,
 					   .stats = &s->st->stats,
 					   .nr_reqs = s->nr_reqs,
-					   .has_remote = s->wire != NO_WIRE };
+					   .has_remote = s->wire != NO_WIRE,
+					   .no_sweep = s->no_sweep,
+					   .record = &s->st->record,
+					   .record_ns = s->record_ns };
+}
+
+static void make_engine(struct sim *s)
+{
+	struct lz_engine_options o = options_of(s);
+
+	assert(!lz_engine_new(&s->e, &o));
+	s->wants_all = true;
+	for (unsigned i = 0; i < s->nr_wants; i++) {
+		int r = lz_engine_want(s->e, s->plan, s->want[i].memory, s->want[i].range);
+
+		assert(!r || r == -ENOSPC);
+		s->wants_all = s->wants_all && !r;
+	}
 }
 
 static void rebuild(struct sim *s)
 {
-	struct lz_engine_options o = options_of(s);
 	struct lz_memories all = memories(s);
 	int half_closed, r;
 
@@ -505,7 +592,7 @@ static void rebuild(struct sim *s)
 	for (uint32_t i = 0; i < LZ_REQS_MAX; i++)
 		s->sources.io[i].live = false;
 	lz_engine_free(s->e);
-	assert(!lz_engine_new(&s->e, &o));
+	make_engine(s);
 	r = lz_state_replay(s->st, s->e, &all, &half_closed);
 	assert(!r);
 	if (died()) {
@@ -565,15 +652,29 @@ static void make_plan(struct sim *s)
 	lz_plan_seal(s->plan);
 }
 
+/* Pages of the image and others, in any order, some of them twice. */
+static void make_wants(struct sim *s)
+{
+	s->nr_wants = gen_one_in(s->gen, 2) ? gen_below(s->gen, WANTS + 1) : 0;
+	for (unsigned i = 0; i < s->nr_wants; i++) {
+		uint64_t first = gen_below(s->gen, K_PAGES + 8), nr = gen_below(s->gen, 9);
+
+		s->want[i].memory = gen_below(s->gen, ROOTS);
+		s->want[i].range.start = K_BASE + first * PAGE;
+		s->want[i].range.end = s->want[i].range.start + nr * PAGE;
+	}
+	s->no_sweep = gen_one_in(s->gen, 4);
+	s->record_ns = gen_one_in(s->gen, 4) ? gen_below(s->gen, 1000) : 0;
+}
+
 static void setup(struct sim *s, struct gen *g, struct lz_state *st)
 {
-	struct lz_engine_options o;
-
 	memset(s, 0, sizeof(*s));
 	s->gen = s->k.gen = g;
 	s->st = st;
 	memset(&st->stats, 0, sizeof(st->stats));
 	memset(st->slot, 0, sizeof(st->slot));
+	memset(&st->record, 0, sizeof(st->record));
 	st->journal.nr[0] = st->journal.nr[1] = 0;
 	lz_state_init(st, SIM_PAGES);
 	stores_watch(st, lz_state_size(SIM_PAGES));
@@ -583,8 +684,9 @@ static void setup(struct sim *s, struct gen *g, struct lz_state *st)
 	s->nr_reqs = LZ_REQS_LOCAL + gen_below(g, LZ_REQS_MAX - LZ_REQS_LOCAL + 1);
 	s->waits = gen_one_in(g, 4);
 	make_plan(s);
-	o = options_of(s);
-	assert(!lz_engine_new(&s->e, &o));
+	make_wants(s);
+	s->went_well = true;
+	make_engine(s);
 	s->k.tokens = 1;
 	for (int n = 0; n < K_FILE_PAGES; n++) {
 		struct k_file_page *p = &s->k.file[n];
@@ -693,14 +795,47 @@ static void check_absent(const struct sim *s)
 	}
 }
 
+/* Is that page in it? Each of them is one of the image's, of a memory that there is. */
+static bool is_recorded(const struct lz_record *r, int m, uint64_t addr)
+{
+	bool found = false;
+
+	for (uint64_t i = 0; i < r->nr; i++) {
+		const struct lz_touch *t = &r->touch[i];
+
+		assert(t->memory < ROOTS && t->nr_pages && t->identity >= K_BASE &&
+		       t->identity + t->nr_pages * PAGE <= k_addr(K_PAGES));
+		found = found || (t->memory == (uint32_t)m && addr >= t->identity &&
+				  addr - t->identity < t->nr_pages * PAGE);
+	}
+	return found;
+}
+
+/* Every page that came because of a fault on it. A child's is the same as its parent's. */
+static void check_record(const struct sim *s)
+{
+	const struct lz_record *r = &s->st->record;
+	uint64_t nr = 0;
+
+	assert(r->nr <= LZ_TOUCHES_MAX);
+	for (int m = 0; m < ROOTS; m++)
+		for (int i = 0; i < K_PAGES; i++)
+			nr += is_recorded(r, m, k_addr(i));
+	sim_outcomes.record_over += r->is_over;
+	if (r->is_over || s->st->stats.n.ev_fork)
+		return;
+	sim_outcomes.recorded += nr;
+	assert(nr >= s->st->stats.n.pages_demand || sim_outcomes.rebuilt_now);
+}
+
 static void check_figures(const struct sim *s)
 {
 	const struct lazyd_stats *n = &s->st->stats.n;
 
 	/* Every page that was ever owed has been accounted for, once; a death may count twice. */
 	if (!sim_outcomes.rebuilt_now)
-		assert(n->pages_total == n->pages_demand + n->pages_neighbour + n->pages_sweep +
-						 n->pages_gone + n->pages_lost);
+		assert(n->pages_total == n->pages_demand + n->pages_neighbour + n->pages_replay +
+						 n->pages_sweep + n->pages_gone + n->pages_lost);
 }
 
 void sim_run(struct gen *g, struct lz_state *st)
@@ -723,6 +858,13 @@ void sim_run(struct gen *g, struct lz_state *st)
 			start(&s);
 			run_actions(&s);
 		}
+		if (n == busy && s.no_sweep) {
+			lz_engine_gauge(s.e);
+			sim_outcomes.unswept += s.st->stats.n.pages_owed != 0;
+			s.no_sweep = false;
+			feed(&s, (struct lz_event){ .type = LZ_EV_SWEEP });
+			run_actions(&s);
+		}
 		if (n == busy && s.wire != NO_WIRE && !s.sources.gone)
 			s.absent = s.sources.down = gen_one_in(g, 4);
 		if (s.absent && n >= busy + ABSENT_STEPS && !sources_reads_local(&s.sources) &&
@@ -739,6 +881,7 @@ void sim_run(struct gen *g, struct lz_state *st)
 	k_check_end(&s.k);
 	sim_outcomes.rebuilt_now = sim_outcomes.rebuilt != rebuilt;
 	check_figures(&s);
+	check_record(&s);
 	assert(s.released || s.abandoned || s.wire == NO_WIRE);
 	stores_arm(0);
 	lz_engine_free(s.e);

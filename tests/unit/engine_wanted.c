@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Working sets: what is wanted comes before the sweep and behind the faults, in its order; what is
+ * touched first is noted; and without a sweep nothing else comes. The language is that of
+ * tests/lib/transcript.h.
+ */
+#include <check.h>
+#include <stdlib.h>
+
+#include "tests/lib/transcript.h"
+
+START_TEST(wanted_before_the_sweep_in_its_order)
+{
+	transcript_play("image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
+			"want 30+2, want 7+1, want 8+1\n"
+			"start	| s0 read r0 30+2; s0 read r1 7+1; s0 read r2 8+1;"
+			" s0 read r3 0+7; s0 read r4 9+16; s0 read r5 25+5; s0 read r6 32+8\n"
+			"got r1 1, got r0 2, got r2 1"
+			"	| s0 copy r0 30..32; s0 copy r1 7..8; s0 copy r2 8..9\n"
+			"count pages_replay 4, count pages_sweep 0\n");
+}
+END_TEST
+
+START_TEST(not_before_the_start)
+{
+	transcript_play(
+		"image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+		"want 3+2, wait 1000\n"
+		"fault s0 4		| s0 read r0 4+1\n"
+		"start			| s0 read r1 3+1; s0 read r2 0+3; s0 read r3 5+3\n");
+}
+END_TEST
+
+START_TEST(what_the_image_does_not_hold)
+{
+	transcript_play("image 4+2 at f0:0, image 8+2 at f0:10, area 0..12 from 0, attach s0\n"
+			"want 0+4, want 6+2, want 900+100, want 0+1000\n"
+			"start			| s0 read r0 0+2; s0 read r1 10+2\n"
+			"got r0 2, got r1 2	| s0 copy r0 4..6; s0 copy r1 8..10; s0 close\n"
+			"is done, count pages_replay 4\n");
+}
+END_TEST
+
+START_TEST(what_has_gone_meanwhile)
+{
+	transcript_play("image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+			"want 2+3, want 6+1\n"
+			"remove s0 3..4, remap s0 6..7 to 50 | s0 wake 6..7; s0 wake 3..4\n"
+			"start	| s0 read r0 2+1; s0 read r1 4+1; s0 read r2 6+1;"
+			" s0 read r3 0+2; s0 read r4 5+1; s0 read r5 7+1\n"
+			"got r2 1		| s0 copy r2 50..51\n");
+}
+END_TEST
+
+/* As many bytes on their way as a sweep has, and the sweep waits until all have been asked for. */
+START_TEST(a_bound_on_what_is_on_its_way)
+{
+	transcript_play(
+		"image 0+1000 at f0:0, area 0..1000 from 0, attach s0\n"
+		"want 500+250, want 10+1, want 12+1\n"
+		"start	| s0 read r0 500+16; s0 read r1 516+16; s0 read r2 532+16;"
+		" s0 read r3 548+16; s0 read r4 564+16; s0 read r5 580+16; s0 read r6 596+16;"
+		" s0 read r7 612+16; s0 read r8 628+16; s0 read r9 644+16; s0 read r10 660+16;"
+		" s0 read r11 676+16; s0 read r12 692+16; s0 read r13 708+16;"
+		" s0 read r14 724+16; s0 read r15 740+10; s0 read r16 10+1; s0 read r17 12+1;"
+		" s0 read r18 0+10; s0 read r19 11+1; s0 read r20 13+16; s0 read r21 29+16;"
+		" s0 read r22 45+16; s0 read r23 61+16; s0 read r24 77+16; s0 read r25 93+16;"
+		" s0 read r26 109+16; s0 read r27 125+16; s0 read r28 141+16; s0 read r29 157+16;"
+		" s0 read r30 173+16; s0 read r31 189+16\n");
+	transcript_play("image 0+1000 at f0:0, area 0..1000 from 0, attach s0\n"
+			"want 500+256, want 10+1, want 12+1\n"
+			"start	| s0 read r0 500+16; s0 read r1 516+16; s0 read r2 532+16;"
+			" s0 read r3 548+16; s0 read r4 564+16; s0 read r5 580+16;"
+			" s0 read r6 596+16; s0 read r7 612+16; s0 read r8 628+16;"
+			" s0 read r9 644+16; s0 read r10 660+16; s0 read r11 676+16;"
+			" s0 read r12 692+16; s0 read r13 708+16; s0 read r14 724+16;"
+			" s0 read r15 740+16\n"
+			"got r3 16	| s0 copy r3 548..564; s0 read r3 10+1; s0 read r16 12+1;"
+			" s0 read r17 0+10; s0 read r18 11+1; s0 read r19 13+16;"
+			" s0 read r20 29+16; s0 read r21 45+16; s0 read r22 61+16;"
+			" s0 read r23 77+16; s0 read r24 93+16; s0 read r25 109+16;"
+			" s0 read r26 125+16; s0 read r27 141+16; s0 read r28 157+16;"
+			" s0 read r29 173+16; s0 read r30 189+16;"
+			" s0 read r31 205+16\n");
+}
+END_TEST
+
+START_TEST(a_fault_comes_first)
+{
+	transcript_play("no sweep, image 0+100 at f0:0, area 0..100 from 0, attach s0\n"
+			"want 20+2, want 60+1\n"
+			"start			| s0 read r0 20+2; s0 read r1 60+1\n"
+			"got r0 2, got r1 1, fault s0 60, fault s0 80"
+			"	| s0 read r2 80+1; s0 copy r1 60..61; s0 copy r0 20..22\n");
+}
+END_TEST
+
+START_TEST(a_fault_on_what_is_wanted_has_it_demanded)
+{
+	transcript_play("no sweep, image 0+100 at f0:0, area 0..100 from 0, attach s0\n"
+			"want 20+4, want 60+4\n"
+			"start			| s0 read r0 20+4; s0 read r1 60+4\n"
+			"fault s0 61\n"
+			"got r0 4, got r1 4	| s0 copy r1 60..64; s0 copy r0 20..24\n"
+			"count pages_replay 8, count pages_demand 0\n");
+}
+END_TEST
+
+/* ---- without a sweep ---- */
+
+START_TEST(only_what_is_touched)
+{
+	transcript_play("no sweep, image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
+			"start\n"
+			"fault s0 5		| s0 read r0 5+1\n"
+			"fault s0 6		| s0 read r1 6+1\n"
+			"fault s0 7		| s0 read r2 7+1\n"
+			"got r0 1, got r1 1, got r2 1"
+			"	| s0 copy r0 5..6; s0 copy r1 6..7; s0 copy r2 7..8\n"
+			"wait 1000000\n"
+			"is not done, owed s0 37\n"
+			"exit s0		| s0 close\n"
+			"is done\n");
+}
+END_TEST
+
+START_TEST(until_it_is_told_to_sweep)
+{
+	transcript_play("no sweep, image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+			"start\n"
+			"sweep			| s0 read r0 0+8\n"
+			"got r0 8		| s0 copy r0 0..8; s0 close\n"
+			"is done\n");
+}
+END_TEST
+
+START_TEST(all_that_was_touched_is_all_there_is)
+{
+	transcript_play("no sweep, image 0+1 at f0:0, area 0..8 from 0, attach s0\n"
+			"start\n"
+			"fault s0 0		| s0 read r0 0+1\n"
+			"got r0 1		| s0 copy r0 0..1; s0 close\n"
+			"is done\n");
+}
+END_TEST
+
+START_TEST(given_up_without_a_sweep)
+{
+	transcript_play("no sweep, image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+			"start\n"
+			"abandon		| s0 poison r0 0..8; s0 close\n");
+}
+END_TEST
+
+/* ---- the record ---- */
+
+START_TEST(first_touches_in_their_order)
+{
+	transcript_play("no sweep, record 0, image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
+			"start, recorded nothing\n"
+			"fault s0 5		| s0 read r0 5+1\n"
+			"fault s0 6		| s0 read r1 6+1\n"
+			"fault s0 2		| s0 read r2 2+1\n"
+			"fault s0 7, fault s0 2	| s0 read r3 7+1\n"
+			"recorded 5+2 2+1 7+1\n"
+			"got r0 1, got r1 1	| s0 copy r0 5..6; s0 copy r1 6..7\n"
+			/* A page that is there, and one that the image does not hold. */
+			"fault s0 5		| s0 zero 5..6 = eexist; s0 wake 5..6\n"
+			"recorded 5+2 2+1 7+1, record is not over\n");
+}
+END_TEST
+
+START_TEST(a_touch_of_what_is_on_its_way)
+{
+	transcript_play("record 0, image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
+			"start	| s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+8\n"
+			"fault s0 20, fault s0 3, recorded nothing\n"
+			"recorded 20+1 3+1\n");
+}
+END_TEST
+
+START_TEST(by_identity_wherever_it_is)
+{
+	transcript_play("no sweep, record 0, image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+			"start\n"
+			"remap s0 4..6 to 30	| s0 wake 4..6\n"
+			"fork s0 s1\n"
+			"fault s0 31		| s0 read r0 5+1\n"
+			"fault s1 30		| s1 read r1 4+1\n"
+			"recorded 5+1 4+1\n");
+}
+END_TEST
+
+START_TEST(for_so_long_from_the_first)
+{
+	transcript_play("no sweep, record 1000, image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
+			"start, wait 50000\n"
+			"fault s0 5		| s0 read r0 5+1\n"
+			"wait 1000, fault s0 9	| s0 read r1 9+1\n"
+			"record is not over\n"
+			"wait 1, fault s0 11	| s0 read r2 11+1\n"
+			"record is over, recorded 5+1 9+1\n");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("engine_wanted");
+	SRunner *r = srunner_create(s);
+	TCase *t = tcase_create("wanted");
+	int failed;
+
+	tcase_add_test(t, wanted_before_the_sweep_in_its_order);
+	tcase_add_test(t, not_before_the_start);
+	tcase_add_test(t, what_the_image_does_not_hold);
+	tcase_add_test(t, what_has_gone_meanwhile);
+	tcase_add_test(t, a_bound_on_what_is_on_its_way);
+	tcase_add_test(t, a_fault_comes_first);
+	tcase_add_test(t, a_fault_on_what_is_wanted_has_it_demanded);
+	suite_add_tcase(s, t);
+	t = tcase_create("no sweep");
+	tcase_add_test(t, only_what_is_touched);
+	tcase_add_test(t, until_it_is_told_to_sweep);
+	tcase_add_test(t, all_that_was_touched_is_all_there_is);
+	tcase_add_test(t, given_up_without_a_sweep);
+	suite_add_tcase(s, t);
+	t = tcase_create("record");
+	tcase_add_test(t, first_touches_in_their_order);
+	tcase_add_test(t, a_touch_of_what_is_on_its_way);
+	tcase_add_test(t, by_identity_wherever_it_is);
+	tcase_add_test(t, for_so_long_from_the_first);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
