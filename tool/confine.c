@@ -137,18 +137,41 @@ static uint64_t all_of(long version)
 	return all;
 }
 
+/* @allowed beneath the directory of @file. */
+struct exception {
+	const char *file; /* NULL: there is none */
+	uint64_t allowed;
+};
+
+static int add_exception(int set, const struct exception *x)
+{
+	struct landlock_path_beneath_attr beneath = { .allowed_access = x->allowed };
+	char *copy = strdup(x->file);
+	int r = 0;
+
+	if (!copy)
+		return -ENOMEM;
+	beneath.parent_fd = open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (beneath.parent_fd < 0 ||
+	    syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0))
+		r = -errno;
+	if (beneath.parent_fd >= 0)
+		(void)close(beneath.parent_fd);
+	free(copy);
+	return r;
+}
+
 /*
- * From here on what is in @refused cannot be done, but for @allowed beneath @directory (NULL: nowhere).
- * What is open stays what it was. Landlock's version, or -errno.
+ * From here on what is in @refused cannot be done, but for two exceptions. What is open stays what it
+ * was. Landlock's version, or -errno.
  */
-static int refuse_names(struct ruleset refused, const char *directory, uint64_t allowed)
+static int refuse_names(struct ruleset refused, const struct exception but[2])
 {
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
 			       LANDLOCK_CREATE_RULESET_VERSION);
 	size_t known = version >= 6   ? sizeof(refused)
 		       : version >= 4 ? offsetof(struct ruleset, scoped)
 				      : offsetof(struct ruleset, net);
-	struct landlock_path_beneath_attr beneath = { .allowed_access = allowed, .parent_fd = -1 };
 	int set, r;
 
 	if (version < 0)
@@ -156,39 +179,32 @@ static int refuse_names(struct ruleset refused, const char *directory, uint64_t 
 	refused.fs &= all_of(version);
 	set = (int)syscall(SYS_landlock_create_ruleset, &refused, known, 0);
 	r = set < 0 ? -errno : 0;
-	if (!r && directory) {
-		beneath.parent_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (beneath.parent_fd < 0 ||
-		    syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0))
-			r = -errno;
-	}
+	for (int i = 0; !r && i < 2; i++)
+		r = but[i].file ? add_exception(set, &but[i]) : 0;
 	if (!r && syscall(SYS_landlock_restrict_self, set, 0))
 		r = -errno;
-	if (beneath.parent_fd >= 0)
-		(void)close(beneath.parent_fd);
 	if (set >= 0)
 		(void)close(set);
 	return r ? r : (int)version;
 }
 
 /*
- * Where a file can be removed: in the directory of @file, and beneath that. Who has no business with
- * peers may not connect to any: the filter of system calls does not see what a ring is asked for.
+ * A rename within a directory removes one name and makes another. Who has no business with peers may not
+ * connect to any: the filter of system calls does not see what a ring is asked for.
  */
-static int refuse_writing(unsigned roles, const char *file)
+static int refuse_writing(unsigned roles, const char *removes, const char *replaces)
 {
-	struct ruleset refused = {
+	const struct ruleset refused = {
 		.fs = roles & LZ_CONFINE_FILL ? ~(uint64_t)READING : ~UINT64_C(0),
 		.net = roles & LZ_CONFINE_INET ? 0 : TCP,
 		.scoped = roles & LZ_CONFINE_UNIX ? 0 : ABSTRACT,
 	};
-	char *copy = file ? strdup(file) : NULL;
-	int r = file && !copy ? -ENOMEM
-			      : refuse_names(refused, copy ? dirname(copy) : NULL,
-					     LANDLOCK_ACCESS_FS_REMOVE_FILE);
+	const struct exception but[2] = {
+		{ removes, LANDLOCK_ACCESS_FS_REMOVE_FILE },
+		{ replaces, LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG },
+	};
 
-	free(copy);
-	return r;
+	return refuse_names(refused, but);
 }
 
 /* ---- all of it ---- */
@@ -206,7 +222,8 @@ static int or_full(unsigned roles, int r)
 	return roles & LZ_CONFINE_AGAIN && (r == -E2BIG || r == -ENOMEM) ? 0 : r;
 }
 
-void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *removes)
+void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *removes,
+		      const char *replaces)
 {
 	char names[256];
 	int calls, landlock;
@@ -223,7 +240,7 @@ void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *remo
 			   names);
 		return;
 	}
-	landlock = or_full(roles, refuse_writing(roles, removes));
+	landlock = or_full(roles, refuse_writing(roles, removes, replaces));
 	complain(log, "names", landlock);
 	calls = or_full(roles, lz_confine_calls(roles));
 	complain(log, "system calls", calls);

@@ -46,15 +46,19 @@ enum lz_confine_role {
 	/* In the place of a program that has done it. What that gave up stays so; the kernel bounds how
 	 * often there can be more, and then it is no mistake that there is not. */
 	LZ_CONFINE_AGAIN = 32,
+	LZ_CONFINE_RECORD = 64, /* with FILL: a file is replaced at the end */
 };
 
 /*
  * After the set-up, in the process that goes on: from now on files are opened for reading only, so that
  * all that is written is open already. @roles: FILL, with what applies of the others, or SERVE.
  * @removes: a file that is removed at the end; others beside it can be too. NULL: there is none.
+ * @replaces: with RECORD, a file in whose place another beside it will be renamed; others there can be
+ * too. NULL: there is none.
  * Logs what is left, and what could not be taken away.
  */
-void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *removes);
+void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *removes,
+		      const char *replaces);
 
 /* confine_calls.c: allows the calls of @roles from here on; returns their number, or -errno. */
 int lz_confine_calls(unsigned roles);

@@ -22,6 +22,7 @@ enum {
 	BOTH = FILL | SERVE,
 	INET = LZ_CONFINE_INET,
 	UNIX = LZ_CONFINE_UNIX,
+	RECORD = LZ_CONFINE_RECORD,
 	NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
 		     CLONE_NEWPID | CLONE_NEWNET,
 	WRITING = O_ACCMODE | O_CREAT | O_TRUNC,
@@ -67,6 +68,9 @@ static const struct call {
 	/* names: nothing is written that is not open; the socket is removed at the end */
 	{ .nr = SCMP_SYS(openat), .roles = FILL, .when = IF_NONE_OF(2, WRITING) },
 	{ .nr = SCMP_SYS(unlink), .roles = BOTH },
+	/* --record: the file is on the disk before it has its name */
+	{ .nr = SCMP_SYS(fsync), .roles = RECORD },
+	{ .nr = SCMP_SYS(rename), .roles = RECORD },
 	/* a terminal: whether it is one, how wide it is */
 	{ .nr = SCMP_SYS(ioctl), .roles = BOTH, .when = IF(1, TCGETS) },
 	{ .nr = SCMP_SYS(ioctl), .roles = BOTH, .when = IF(1, TIOCGWINSZ) },

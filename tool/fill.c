@@ -47,11 +47,16 @@ static const char HELP[] =
 	"      --restore-timeout S     give up a restore not heard of for so long (600; 0: never)\n"
 	"      --stuck-timeout S       replace a worker that has not got on for so long (60; 0: never)\n"
 	"      --busy-poll US          look for faults so long before sleeping, while it pays (30)\n"
+	"      --record FILE           write down which pages are touched first: a working set\n"
+	"      --record-window S       those of the first S seconds only (0: all)\n"
+	"      --replay FILE           fill the pages of a working set before all others\n"
+	"      --no-sweep              fill what is touched, and --replay, and nothing else\n"
 	"      --stats FILE            the final figures as JSON; - for standard output\n"
 	"      --no-progress           no bar and no progress lines\n"
 	"      --no-default-config     accepted: there is no configuration file\n"
 	"\n"
-	"SIGTERM or SIGINT: go on until nothing is owed; a second one: fail closed what is.\n"
+	"SIGTERM or SIGINT: go on until nothing is owed, --no-sweep or not; a second one: fail\n"
+	"closed what is.\n"
 	"SIGUSR2: become the program that is now where this one was started from.\n"
 	"Exit status: 0 filled, 1 failed, 2 usage, 3 pages were lost.\n";
 
@@ -66,6 +71,10 @@ enum {
 	OPT_SOURCE_TIMEOUT,
 	OPT_BUSY_POLL,
 	OPT_STUCK_TIMEOUT,
+	OPT_RECORD,
+	OPT_RECORD_WINDOW,
+	OPT_REPLAY,
+	OPT_NO_SWEEP,
 };
 
 static const struct option OPTIONS[] = {
@@ -80,6 +89,10 @@ static const struct option OPTIONS[] = {
 	{ "source-timeout", required_argument, NULL, OPT_SOURCE_TIMEOUT },
 	{ "busy-poll", required_argument, NULL, OPT_BUSY_POLL },
 	{ "stuck-timeout", required_argument, NULL, OPT_STUCK_TIMEOUT },
+	{ "record", required_argument, NULL, OPT_RECORD },
+	{ "record-window", required_argument, NULL, OPT_RECORD_WINDOW },
+	{ "replay", required_argument, NULL, OPT_REPLAY },
+	{ "no-sweep", no_argument, NULL, OPT_NO_SWEEP },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -151,6 +164,18 @@ static int take_option(struct lz_fill_options *o, int c)
 	case OPT_STUCK_TIMEOUT:
 		return take_seconds(&o->service, &o->stuck_timeout_s,
 				    "--stuck-timeout takes seconds, not");
+	case OPT_RECORD:
+		o->record = optarg;
+		return -1;
+	case OPT_RECORD_WINDOW:
+		return take_seconds(&o->service, &o->record_window_s,
+				    "--record-window takes seconds, not");
+	case OPT_REPLAY:
+		o->replay = optarg;
+		return -1;
+	case OPT_NO_SWEEP:
+		o->no_sweep = true;
+		return -1;
 	case OPT_BUSY_POLL:
 		n = lz_service_number(optarg, 1000000);
 		if (n < 0)
@@ -307,15 +332,16 @@ static int report(struct lz_fill *f, int r)
 	lazyd_stats(NULL, f->state, &s);
 	lz_log_say(
 		&f->o.service.log, LAZYD_LOG_INFO,
-		"event=end status=%d seconds=%.3f demand=%llu neighbour=%llu sweep=%llu zero=%llu gone=%llu lost=%llu",
+		"event=end status=%d seconds=%.3f demand=%llu neighbour=%llu replay=%llu sweep=%llu zero=%llu gone=%llu lost=%llu",
 		r, seconds, (unsigned long long)s.pages_demand,
-		(unsigned long long)s.pages_neighbour, (unsigned long long)s.pages_sweep,
-		(unsigned long long)s.pages_zero, (unsigned long long)s.pages_gone,
-		(unsigned long long)s.pages_lost);
+		(unsigned long long)s.pages_neighbour, (unsigned long long)s.pages_replay,
+		(unsigned long long)s.pages_sweep, (unsigned long long)s.pages_zero,
+		(unsigned long long)s.pages_gone, (unsigned long long)s.pages_lost);
 	if (started_ns && !f->o.service.daemon && !f->o.service.no_progress)
 		lz_out_summary(stderr, &s, seconds);
 	if (f->o.service.stats_file)
 		write_stats(f, &s, seconds, r);
+	lz_record_end(f);
 	return r;
 }
 
@@ -323,6 +349,8 @@ static void fini(struct lz_fill *f)
 {
 	for (int i = 0; i < f->nr_memories; i++)
 		lazyd_memory_put(f->memory[i]);
+	lz_replace_close(&f->record);
+	free(f->replay);
 	free(f->memory);
 	free(f->task);
 	lazyd_images_close(f->images);
@@ -352,7 +380,9 @@ static void confine(const struct lz_fill *f)
 	/* The service manager's store is told by one. */
 	if (getenv("NOTIFY_SOCKET"))
 		roles |= LZ_CONFINE_UNIX;
-	lz_confine_enter(&f->o.service.log, roles, "lazy-pages.socket");
+	if (f->o.record)
+		roles |= LZ_CONFINE_RECORD;
+	lz_confine_enter(&f->o.service.log, roles, "lazy-pages.socket", f->o.record);
 }
 
 /* From the socket on: listen, then daemonize, then say ready; CRIU's callers rely on that order. */
@@ -409,6 +439,8 @@ static int fill(struct lz_fill *f, int argc, char **argv)
 	r = read_images(f, images, &max_pages);
 	(void)close(images);
 	if (!r)
+		r = lz_record_prepare(f);
+	if (!r)
 		r = f->resume ? lz_upgrade_adopt(f) : share(f, max_pages);
 	if (r || f->resume == LZ_RESUME_CHECK)
 		return r;
@@ -424,7 +456,7 @@ static int fill(struct lz_fill *f, int argc, char **argv)
 
 int lz_tool_fill(int argc, char **argv)
 {
-	struct lz_fill f = { 0 };
+	struct lz_fill f = { .record.fd = -1 };
 	int r = lz_upgrade_begin(&f);
 
 	if (!r)

@@ -254,6 +254,7 @@ static void on_signal(struct keeper *k, uint32_t number)
 		begin_upgrade(k);
 	} else if (number != SIGCHLD) {
 		s->nr_terms++;
+		lz_session_kick(s); /* it may have been told not to sweep until now */
 		lz_log_say(&k->f->o.service.log, LAZYD_LOG_WARN, "event=signal number=%u %s",
 			   number,
 			   s->nr_terms == 1 ? "filling all that is owed; once more: give up"
@@ -360,6 +361,7 @@ static void look(struct keeper *k)
 	watch_worker(k);
 	check_patience(f);
 	check_checker(k);
+	lz_record_attend(f);
 	show(k, false);
 	s->nr_early = 0;
 }

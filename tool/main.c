@@ -19,6 +19,7 @@ static const struct lz_tool_command commands[] = {
 	{ "page-server", lz_tool_serve, "the same, for callers of criu page-server --lazy-pages" },
 	{ "check", lz_tool_check, "what this machine can do, and the remedy where it cannot" },
 	{ "inspect", lz_tool_inspect, "what the images hold; is a process whole again" },
+	{ "workingset", lz_tool_workingset, "look at, draw, merge what fill has recorded" },
 	{ "demo", lz_tool_demo, "show it all on this machine, without CRIU" },
 };
 enum { NR_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -27,22 +28,25 @@ static const char options_help[] =
 	"fill, serve: -D, --images-dir DIR; -W, --work-dir DIR; -o, --log-file FILE; -v[N]\n"
 	"  -d, --daemon; --pidfile FILE; --status-fd N; --stats FILE; --no-progress\n"
 	"fill: --page-server --address ADDR --port PORT; --on-lost=poison|kill\n"
+	"  --record FILE; --replay FILE; --no-sweep\n"
 	"serve: --address ADDR; --port PORT; --once\n"
 	"  both have more: lazyd fill --help, lazyd serve --help\n"
 	"check [--criu] [--criu-path FILE] [--runc-path FILE] [--json]\n"
 	"inspect [-D DIR] [--json] or inspect --pid PID [--wait SECONDS] [--json]\n"
+	"workingset inspect FILE [--json]; svg FILE [-o FILE]; merge FILE FILE... -o FILE\n"
 	"demo [--size MiB] [--json] [--keep DIR] [--no-progress]\n";
 
 /* Options whose argument may be the next word: ours, and those that callers of CRIU pass. */
 static bool takes_next(const char *word)
 {
 	static const char *const names[] = {
-		"images-dir",      "work-dir",  "log-file",    "status-fd",     "pidfile",
-		"config",          "libdir",    "stats",       "action-script", "on-lost",
-		"restore-timeout", "port",      "address",     "ps-socket",     "tls-cacert",
-		"tls-cacrl",       "tls-cert",  "tls-key",     "size",          "keep",
-		"source-timeout",  "ps-header", "max-clients", "idle-timeout",  "criu-path",
-		"runc-path",       "busy-poll", "pid",         "wait",          "stuck-timeout",
+		"images-dir",      "work-dir",  "log-file",      "status-fd",     "pidfile",
+		"config",          "libdir",    "stats",         "action-script", "on-lost",
+		"restore-timeout", "port",      "address",       "ps-socket",     "tls-cacert",
+		"tls-cacrl",       "tls-cert",  "tls-key",       "size",          "keep",
+		"source-timeout",  "ps-header", "max-clients",   "idle-timeout",  "criu-path",
+		"runc-path",       "busy-poll", "pid",           "wait",          "stuck-timeout",
+		"record",          "replay",    "record-window", "output",
 	};
 	const char *c = word + 1;
 

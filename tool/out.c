@@ -142,6 +142,7 @@ json_t *lz_out_stats_json(const struct lazyd_stats *stats, double seconds)
 		FIELD(latency_p50_ns), FIELD(latency_p99_ns),  FIELD(latency_max_ns),
 		FIELD(resumes),        FIELD(bytes_wire),      FIELD(remote_zero),
 		FIELD(remote_window),  FIELD(remote_state),    FIELD(reconnects),
+		FIELD(pages_replay),   FIELD(runs_recorded),   FIELD(record_over),
 	};
 #undef FIELD
 	json_t *json = json_object();
@@ -162,7 +163,8 @@ json_t *lz_out_stats_json(const struct lazyd_stats *stats, double seconds)
 
 void lz_out_summary(FILE *to, const struct lazyd_stats *s, double seconds)
 {
-	uint64_t filled = lz_out_pages(s->pages_demand + s->pages_neighbour + s->pages_sweep);
+	uint64_t filled = lz_out_pages(s->pages_demand + s->pages_neighbour + s->pages_replay +
+				       s->pages_sweep);
 
 	if (!lz_out_takes(fileno(to)))
 		return;
@@ -173,6 +175,11 @@ void lz_out_summary(FILE *to, const struct lazyd_stats *s, double seconds)
 		" neighbours, %" PRIu64 " by the sweep, %" PRIu64 " dropped by their owner\n",
 		s->pages_total, s->pages_demand, s->pages_neighbour, s->pages_sweep, s->pages_gone);
 	fprintf(to, "zero      %" PRIu64 " pages that the images do not hold\n", s->pages_zero);
+	if (s->pages_replay)
+		fprintf(to, "replayed  %" PRIu64 " pages\n", s->pages_replay);
+	if (s->runs_recorded)
+		fprintf(to, "recorded  %" PRIu64 " runs%s\n", s->runs_recorded,
+			s->record_over ? ", until the end of its time or room" : "");
 	if (s->pages_owed)
 		fprintf(to, "owed      %" PRIu64 " pages still\n", s->pages_owed);
 	if (s->pages_lost)

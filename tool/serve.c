@@ -431,7 +431,7 @@ int lz_tool_serve(int argc, char **argv)
 	if (!r) {
 		catch_signals(&s);
 		lz_confine_enter(&s.service.log, LZ_CONFINE_SERVE,
-				 s.listen_fd >= 0 ? lz_addr_file(&s.at) : NULL);
+				 s.listen_fd >= 0 ? lz_addr_file(&s.at) : NULL, NULL);
 		lz_service_ready(&s.service);
 		r = report(&s, serve(&s));
 	}

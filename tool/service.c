@@ -22,7 +22,7 @@ void lz_service_init(struct lz_service *s, const char *command)
 				  .status_fd = -1,
 				  .stats_fd = -1,
 				  .pidfile_fd = -1,
-				  .had = { -1, -1, -1 },
+				  .had = { -1, -1, -1, -1 },
 				  .log = { .fd = STDERR_FILENO, .level = LAZYD_LOG_WARN } };
 }
 

@@ -25,7 +25,7 @@ __attribute__((format(printf, 3, 4))) void lz_log_say(const struct lz_log *log, 
 
 /* What a process has open that hands them over to the program it becomes; -1: none. */
 struct lz_service_files {
-	int log, stats, pidfile;
+	int log, stats, pidfile, record;
 };
 
 /* Strings are argv's. */

@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "tool/addr.h"
+#include "tool/replace.h"
 #include "tool/service.h"
 #include "uffd/lazyd.h"
 
@@ -30,11 +31,14 @@ struct lz_fill_options {
 	uint32_t restore_timeout_s; /* 0: for ever */
 	bool page_server;           /* pages come from one */
 	const char *address, *port;
-	int ps_socket;             /* a connection to it, made by the caller; -1: none */
-	int ps_header;             /* 24, 32; 0: what the images say */
-	uint32_t source_timeout_s; /* 0: for ever */
-	uint32_t busy_poll_us;     /* 0: never */
-	uint32_t stuck_timeout_s;  /* 0: for ever */
+	int ps_socket;               /* a connection to it, made by the caller; -1: none */
+	int ps_header;               /* 24, 32; 0: what the images say */
+	uint32_t source_timeout_s;   /* 0: for ever */
+	uint32_t busy_poll_us;       /* 0: never */
+	uint32_t stuck_timeout_s;    /* 0: for ever */
+	const char *record, *replay; /* files of working sets; NULL: none */
+	uint32_t record_window_s;    /* 0: for ever */
+	bool no_sweep;               /* until the first SIGTERM or SIGINT */
 };
 
 /* A task of the images, in pstree's order. */
@@ -139,10 +143,14 @@ struct lz_fill {
 	struct lz_fill_task *expecting; /* its pid has come, its descriptor not yet */
 	struct lazyd_state *state;
 	struct lz_session *session;
-	struct lazyd_remote remote; /* size 0: all pages are here */
-	struct lz_addr peer;        /* remote: where the page server is */
-	struct lazyd_tls *tls;      /* remote: NULL: in plain text */
-	uint8_t identity[LAZYD_IDENTITY_LEN];
+	struct lazyd_remote remote;           /* size 0: all pages are here */
+	struct lz_addr peer;                  /* remote: where the page server is */
+	struct lazyd_tls *tls;                /* remote: NULL: in plain text */
+	uint8_t identity[LAZYD_IDENTITY_LEN]; /* with a page server, record or replay */
+	struct lz_replace record;             /* fd -1: nothing is recorded */
+	bool recorded;                        /* its file is written */
+	struct lazyd_touch *replay;           /* owner: a memory */
+	size_t nr_replay;
 	/* There is a session that is to be gone on with, or of which it is to be said whether that could
 	 * be done; else it makes its own. */
 	enum { LZ_RESUME_NOT, LZ_RESUME_CHECK, LZ_RESUME_GO } resume;
@@ -157,6 +165,16 @@ struct lz_fill {
 /* peer.c: the page server of --page-server; before the memories are read. 0, or LZ_EXIT_X with the
  * reason printed. */
 int lz_peer_prepare(struct lz_fill *f);
+
+/*
+ * record.c: --record and --replay. prepare() reads and opens their files, when the tasks are known: 0,
+ * or LZ_EXIT_X with the reason printed. replay() is the worker's, with the memories known: 0 or -errno.
+ * attend(), now and then, and end() are the keeper's, and write what there is to be written.
+ */
+int lz_record_prepare(struct lz_fill *f);
+int lz_record_replay(const struct lz_fill *f, struct lazyd *l);
+void lz_record_attend(struct lz_fill *f);
+void lz_record_end(struct lz_fill *f);
 
 /* session.c: 0 or -errno; -EPROTO: it is none of this version. */
 int lz_session_new(struct lz_session **out);

@@ -24,6 +24,7 @@ int lz_tool_fill(int argc, char **argv);
 int lz_tool_serve(int argc, char **argv);
 int lz_tool_check(int argc, char **argv);
 int lz_tool_inspect(int argc, char **argv);
+int lz_tool_workingset(int argc, char **argv);
 int lz_tool_demo(int argc, char **argv);
 
 #endif

@@ -18,7 +18,7 @@
 #include "tool/session.h"
 #include "tool/tool.h"
 
-/* "check:N:..." or "go:N:...": descriptors of the session, the log, the statistics, the pidfile. */
+/* "check:N:..." or "go:N:...": descriptors of the session, the log, the statistics, the pidfile, the record. */
 static const char NAME[] = "LAZYD_RESUME";
 
 enum { ARGV_BYTES = 1 << 17, ARGV_MAX = 512 };
@@ -31,9 +31,9 @@ int lz_upgrade_begin(struct lz_fill *f)
 	struct lz_service_files had;
 	int fd = -1;
 
-	f->had = (struct lz_service_files){ -1, -1, -1 };
-	if (numbers &&
-	    sscanf(numbers, ":%d:%d:%d:%d", &fd, &had.log, &had.stats, &had.pidfile) == 4)
+	f->had = (struct lz_service_files){ -1, -1, -1, -1 };
+	if (numbers && sscanf(numbers, ":%d:%d:%d:%d:%d", &fd, &had.log, &had.stats, &had.pidfile,
+			      &had.record) == 5)
 		f->had = had;
 	if (!value)
 		fd = lz_store_take();
@@ -66,8 +66,9 @@ static bool is_needed(const struct lz_fill *f, int fd, const char *link)
 {
 	const struct lz_service *v = &f->o.service;
 	const struct lz_session *s = f->session;
-	const int named[] = { s->session_fd,  s->state_fd, s->kick_fd,  s->listen_fd,
-			      s->restorer_fd, v->log.fd,   v->stats_fd, v->pidfile_fd };
+	const int named[] = { s->session_fd, s->state_fd,    s->kick_fd,
+			      s->listen_fd,  s->restorer_fd, v->log.fd,
+			      v->stats_fd,   v->pidfile_fd,  f->record.fd };
 
 	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++)
 		if (fd == named[i])
@@ -150,8 +151,8 @@ static int set_environment(const struct lz_fill *f, const char *what)
 	const struct lz_service *v = &f->o.service;
 	char value[64];
 
-	(void)snprintf(value, sizeof(value), "%s:%d:%d:%d:%d", what, (int)f->session->session_fd,
-		       v->log.fd, v->stats_fd, v->pidfile_fd);
+	(void)snprintf(value, sizeof(value), "%s:%d:%d:%d:%d:%d", what, (int)f->session->session_fd,
+		       v->log.fd, v->stats_fd, v->pidfile_fd, f->record.fd);
 	return setenv(NAME, value, 1) ? -errno : 0;
 }
 
@@ -159,7 +160,7 @@ static int spawn(const struct lz_fill *f, struct command *c, pid_t *pid)
 {
 	const struct lz_service *v = &f->o.service;
 	const int needed[] = { f->session->session_fd, f->session->state_fd, v->log.fd, v->stats_fd,
-			       v->pidfile_fd };
+			       v->pidfile_fd,          f->record.fd };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	int r = posix_spawn_file_actions_init(&actions);

@@ -97,6 +97,9 @@ static int open_engine(struct worker *w)
 				   .log_arg = f,
 				   .busy_poll_ns = f->o.busy_poll_us * UINT64_C(1000),
 				   .descriptor = tell_store,
+				   .no_sweep = f->o.no_sweep,
+				   .record = f->o.record != NULL,
+				   .record_ns = f->o.record_window_s * UINT64_C(1000000000),
 				   .remote = f->remote.size ? &f->remote : NULL };
 	int r;
 
@@ -112,6 +115,8 @@ static int open_engine(struct worker *w)
 	for (int i = 0; i < f->nr_memories; i++)
 		if (lazyd_add(w->l, f->memory[i]) < 0)
 			return fail(w, "images", lazyd_error(w->l));
+	if (lz_record_replay(f, w->l))
+		return fail(w, "replay", lazyd_error(w->l));
 	r = lazyd_resume(w->l);
 	if (r < 0)
 		return fail(w, "resume", lazyd_error(w->l));
@@ -148,6 +153,8 @@ static int attend(struct worker *w)
 			return fail(w, "start", lazyd_error(w->l));
 		s->started = 1;
 	}
+	if (s->nr_terms)
+		lazyd_sweep(w->l);
 	if (s->phase != LZ_FILL_ABANDON)
 		return 1;
 	n = lazyd_abandon(w->l);

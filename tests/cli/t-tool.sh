@@ -55,9 +55,56 @@ ends 0 "$LAZYD" check
 ends 0 "$LAZYD" check --json
 json
 
+here=$(cd "$(dirname "$0")" && pwd)
+
+# ---- workingset: with the seeds of its fuzzer ----
+
+seeds=$here/../fuzz/corpus/fuzz_wset
+number() { sed -n 's/.*"'"$1"'": *\([0-9a-z]*\).*/\1/p' "$DIR/out" | tail -n 1; }
+
+ends 0 "$LAZYD" workingset inspect "$seeds/some"
+grep -q '^ *1000 ' "$DIR/out" || fail "no task 1000"
+grep -q '^swept ' "$DIR/out" || fail "it is not called swept"
+ends 0 "$LAZYD" workingset inspect "$seeds/some" --json
+json
+[ "$(number pages)" = 1219 ] && [ "$(number runs)" = 8 ] || fail "not 1219 pages in 8 runs"
+ends 0 "$LAZYD" workingset svg "$seeds/some"
+/usr/bin/python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.stdin)' <"$DIR/out" || fail "no XML"
+ends 0 "$LAZYD" workingset svg "$seeds/empty" -o "$DIR/empty.svg"
+[ -s "$DIR/empty.svg" ] || fail "no picture"
+ends 0 "$LAZYD" workingset merge "$seeds/some" "$seeds/empty" "$seeds/some" -o "$DIR/merged.ws"
+[ ! -e "$DIR/merged.ws.new" ] || fail "the temporary file is still there"
+ends 0 "$LAZYD" workingset inspect --json "$DIR/merged.ws"
+[ "$(number pages)" = 1219 ] || fail "not the same pages when merged with itself"
+ends 1 "$LAZYD" workingset merge "$seeds/some" -o "$DIR/empty"
+sentence "is there and is no file"
+for bad in cut damaged newer many wrong-0 wrong-1 wrong-2 wrong-3; do
+	ends 1 "$LAZYD" workingset inspect "$seeds/$bad"
+	sentence "$seeds/$bad "
+	ends 1 "$LAZYD" workingset merge "$seeds/some" "$seeds/$bad" -o "$DIR/not.ws"
+	sentence "$seeds/$bad "
+	[ ! -e "$DIR/not.ws" ] && [ ! -e "$DIR/not.ws.new" ] || fail "there is a file"
+done
+ends 1 "$LAZYD" workingset inspect "$DIR/nowhere.ws"
+sentence "No such file"
+cp "$seeds/some" "$DIR/other.ws"
+printf '\001' | dd of="$DIR/other.ws" bs=1 seek=16 conv=notrunc status=none
+/usr/bin/python3 - "$DIR/other.ws" <<'END'
+import sys, zlib
+b = open(sys.argv[1], "rb").read()[:-4]
+open(sys.argv[1], "wb").write(b + zlib.crc32(b).to_bytes(4, "little"))
+END
+ends 1 "$LAZYD" workingset merge "$seeds/some" "$DIR/other.ws" -o "$DIR/not.ws"
+sentence "other images"
+ends 2 "$LAZYD" workingset
+ends 2 "$LAZYD" workingset frobnicate
+ends 2 "$LAZYD" workingset inspect
+ends 2 "$LAZYD" workingset merge "$seeds/some"
+ends 2 "$LAZYD" fill --record-window soon
+sentence soon
+
 # ---- check --criu ----
 
-here=$(cd "$(dirname "$0")" && pwd)
 fake=$DIR/fake
 mkdir -p "$fake/both" "$fake/alone"
 

@@ -195,7 +195,7 @@ static void fill(void)
 	version = has_landlock ? syscall(SYS_landlock_create_ruleset, NULL, 0,
 					 LANDLOCK_CREATE_RULESET_VERSION)
 			       : 0;
-	lz_confine_enter(&quiet, LZ_CONFINE_FILL, "socket");
+	lz_confine_enter(&quiet, LZ_CONFINE_FILL, "socket", NULL);
 	check_capabilities(UINT64_C(1) << CAP_KILL);
 	MUST(version < 4 || connect_by_ring(inet.client, &inet.at, inet.len) == -EACCES);
 	MUST(version < 6 || connect_by_ring(abstract.client, &abstract.at, abstract.len) == -EPERM);
@@ -229,9 +229,35 @@ START_TEST(keeper_and_worker)
 }
 END_TEST
 
+static void recording(void)
+{
+	int fd;
+
+	MUST(chdir(dir) == 0);
+	fd = open("set.new", O_WRONLY | O_CREAT, 0600);
+	MUST(fd >= 0);
+	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_RECORD, NULL, "set");
+	check_capabilities(UINT64_C(1) << CAP_KILL);
+	MUST(write(fd, "x", 1) == 1 && fsync(fd) == 0);
+	MUST(rename("set.new", "set") == 0);
+	if (has_landlock) {
+		MUST(open_by_ring("set", O_WRONLY) == -EACCES);
+		MUST(open_by_ring("other", O_WRONLY | O_CREAT) == -EACCES);
+		MUST(rename(outside, "other") == -1);
+		MUST(rename("set", outside) == -1);
+	}
+	MUST(unlink("set") == 0);
+}
+
+START_TEST(replaces_the_file_of_a_record)
+{
+	in_child(recording);
+}
+END_TEST
+
 static void others_images(void)
 {
-	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_OTHERS, NULL);
+	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_OTHERS, NULL, NULL);
 	check_capabilities(UINT64_C(1) << CAP_KILL | UINT64_C(1) << CAP_FOWNER);
 	check_calls_of_fill();
 }
@@ -251,15 +277,15 @@ static void upgrades(void)
 	MUST(chdir(dir) == 0);
 	log.fd = open("log", O_RDWR | O_CREAT | O_TRUNC, 0600);
 	MUST(log.fd >= 0);
-	lz_confine_enter(&log, LZ_CONFINE_FILL, "socket");
+	lz_confine_enter(&log, LZ_CONFINE_FILL, "socket", NULL);
 	for (int i = 0; i < 200; i++)
-		lz_confine_enter(&log, LZ_CONFINE_FILL | LZ_CONFINE_AGAIN, "socket");
+		lz_confine_enter(&log, LZ_CONFINE_FILL | LZ_CONFINE_AGAIN, "socket", NULL);
 	MUST(fstat(log.fd, &st) == 0 && st.st_size == 0);
 	check_capabilities(UINT64_C(1) << CAP_KILL);
 	check_calls_of_fill();
 	if (has_filter) {
 		/* That it was met. */
-		lz_confine_enter(&log, LZ_CONFINE_FILL, "socket");
+		lz_confine_enter(&log, LZ_CONFINE_FILL, "socket", NULL);
 		MUST(fstat(log.fd, &st) == 0 && st.st_size > 0);
 	}
 	MUST(unlink("log") == 0);
@@ -273,7 +299,7 @@ END_TEST
 
 static void by_ip(void)
 {
-	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_INET, NULL);
+	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_INET, NULL, NULL);
 	MUST(socket(AF_INET, SOCK_STREAM, 0) >= 0);
 	if (has_filter)
 		REFUSED(socket(AF_UNIX, SOCK_STREAM, 0), EPERM);
@@ -281,7 +307,7 @@ static void by_ip(void)
 
 static void by_unix_socket(void)
 {
-	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_UNIX, NULL);
+	lz_confine_enter(&quiet, LZ_CONFINE_FILL | LZ_CONFINE_UNIX, NULL, NULL);
 	MUST(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
 	if (has_filter)
 		REFUSED(socket(AF_INET, SOCK_STREAM, 0), EPERM);
@@ -298,7 +324,7 @@ END_TEST
 
 static void server(void)
 {
-	lz_confine_enter(&quiet, LZ_CONFINE_SERVE, inside);
+	lz_confine_enter(&quiet, LZ_CONFINE_SERVE, inside, NULL);
 	if (has_filter) {
 		REFUSED(open(inside, O_RDONLY), EPERM);
 		REFUSED(socket(AF_INET, SOCK_STREAM, 0), EPERM);
@@ -349,6 +375,7 @@ int main(void)
 		printf("case=names skip reason=no Landlock in this kernel\n");
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, keeper_and_worker);
+	tcase_add_test(t, replaces_the_file_of_a_record);
 	tcase_add_test(t, of_images_that_are_somebody_elses);
 	tcase_add_test(t, upgrades_without_end);
 	tcase_add_test(t, connects_as_it_was_asked_to);
