@@ -34,8 +34,11 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	q->memory = memory;
 	q->source = a->source;
 	q->offset = a->offset - a->skip;
-	/* For one page a copy more is cheaper than a fault of the mapping within the ioctl. */
-	if (a->len <= NOW_BYTES && !is_at_hand(s, a) &&
+	/*
+	 * For one page a copy more is cheaper than a fault of the mapping within the ioctl. But what is not
+	 * there begins to be read by that, alone; through the ring many begin together, at half the cost.
+	 */
+	if (a->len <= NOW_BYTES && !a->wanted && !is_at_hand(s, a) &&
 	    s->ops->read_now(s, a->offset, to, a->len)) {
 		q->mapped = false;
 		l->prepares = a->urgent && s->ops->prepare ? s : l->prepares;
@@ -44,7 +47,8 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 		lz_loop_feed(l, ev);
 		return;
 	}
-	q->mapped = a->mapped_ok && s->ops->resident(s, a->offset, a->len);
+	q->mapped = a->mapped_ok && !(a->wanted && a->len <= NOW_BYTES) &&
+		    s->ops->resident(s, a->offset, a->len);
 	if (q->mapped) {
 		l->state->stats.n.bytes_cached += a->len;
 		ev.res = (int64_t)a->len;

@@ -137,7 +137,11 @@ static uint64_t missing(const struct lz_space *s, uint64_t from, uint64_t to)
 	return from;
 }
 
-/* Each page is asked for once, in its turn; what could not come then is the sweep's. */
+/*
+ * Each page is asked for once, in its turn; what could not come then is the sweep's. A space that is
+ * stalled, or a source that has its share of requests, keeps those behind it in the order waiting, and
+ * nobody else: the sweep goes on.
+ */
 static bool want_kind(struct lz_engine *e, bool remote, struct lz_action *out)
 {
 	struct lz_wanted *w = &e->wanted[remote];

@@ -79,6 +79,7 @@ struct lz_action {
 	bool mapped_ok; /* READ: bytes may be taken where they are mapped; false after a COPY from
 			 * there has failed */
 	bool urgent;    /* READ: a thread waits for it */
+	bool wanted;    /* READ: of a working set, whose bytes are elsewhere */
 	bool large;     /* ZERO: of a page that is larger than 4 KiB */
 };
 

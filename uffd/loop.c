@@ -82,8 +82,9 @@ static bool work(struct lz_loop *l)
 		lz_act(l, &a);
 		if (n % 16 != 15)
 			continue;
-		/* The page server is to work while this end does, not after it. */
+		/* Page server and disk are to work while this end does, not after it. */
 		lz_remote_attend(l);
+		(void)lz_ring_submit(&l->ring);
 		lz_loop_look(l);
 		if (l->now_ns >= until)
 			return false;

@@ -145,6 +145,7 @@ void lz_reqs_read(struct lz_engine *e, struct lz_req *q, struct lz_action *out)
 	out->skip = q->done << run->page_shift;
 	out->mapped_ok = !q->unmapped;
 	out->urgent = q->cause == LZ_FOR_FAULT || lz_reqs_test(&e->demanded, number);
+	out->wanted = q->cause == LZ_FOR_WANTED && !run->in_place;
 	if (!q->remote)
 		return;
 	assert(!e->released);

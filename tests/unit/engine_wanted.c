@@ -106,6 +106,22 @@ START_TEST(a_fault_on_what_is_wanted_has_it_demanded)
 }
 END_TEST
 
+/* Asked for while there is more to be placed: the disk is not to wait for that. */
+START_TEST(the_next_is_asked_for_before_what_has_come_is_placed)
+{
+	transcript_play(
+		"no sweep, image 0+1000 at f0:0, area 0..1000 from 0, attach s0\n"
+		"want 0+240, want 300+32\n"
+		"start	| s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16;"
+		" s0 read r3 48+16; s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16;"
+		" s0 read r7 112+16; s0 read r8 128+16; s0 read r9 144+16;"
+		" s0 read r10 160+16; s0 read r11 176+16; s0 read r12 192+16;"
+		" s0 read r13 208+16; s0 read r14 224+16; s0 read r15 300+16\n"
+		"got r0 16, got r1 16, got r2 16	| s0 copy r0 0..16; s0 copy r1 16..32;"
+		" s0 read r0 316+16; s0 copy r2 32..48\n");
+}
+END_TEST
+
 /* ---- without a sweep ---- */
 
 START_TEST(only_what_is_touched)
@@ -217,6 +233,7 @@ int main(void)
 	tcase_add_test(t, a_bound_on_what_is_on_its_way);
 	tcase_add_test(t, a_fault_comes_first);
 	tcase_add_test(t, a_fault_on_what_is_wanted_has_it_demanded);
+	tcase_add_test(t, the_next_is_asked_for_before_what_has_come_is_placed);
 	suite_add_tcase(s, t);
 	t = tcase_create("no sweep");
 	tcase_add_test(t, only_what_is_touched);
