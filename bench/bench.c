@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -118,6 +119,33 @@ int lz_bench_pages_file(const char *dir, uint64_t len, void (*fill)(uint8_t *pag
 			lz_bench_die("write");
 	}
 	return fd;
+}
+
+uint64_t lz_bench_cool(int fd)
+{
+	uint64_t pages, resident = 0;
+	unsigned char *present;
+	struct stat st;
+	void *map;
+
+	/* What is not on the disk yet cannot be dropped. */
+	if (fsync(fd) < 0 || fstat(fd, &st) < 0)
+		lz_bench_die("fsync");
+	errno = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	if (errno)
+		lz_bench_die("posix_fadvise");
+	if (!st.st_size)
+		return 0;
+	pages = ((uint64_t)st.st_size + LZ_BENCH_PAGE - 1) / LZ_BENCH_PAGE;
+	present = calloc(pages, 1);
+	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (!present || map == MAP_FAILED || mincore(map, (size_t)st.st_size, present) < 0)
+		lz_bench_die("mincore");
+	for (uint64_t i = 0; i < pages; i++)
+		resident += present[i] & 1;
+	munmap(map, (size_t)st.st_size);
+	free(present);
+	return resident;
 }
 
 void *lz_bench_shared(size_t len)

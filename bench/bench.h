@@ -27,6 +27,8 @@ _Noreturn void lz_bench_skip(const char *what); /* so does it here */
 
 /* A file of @len resident bytes in the directory @dir, without a name. */
 int lz_bench_pages_file(const char *dir, uint64_t len, void (*fill)(uint8_t *page, uint64_t n));
+/* Takes a file out of the page cache. Returns how many of its pages are there all the same. */
+uint64_t lz_bench_cool(int fd);
 /* Memory that children forked later write to as well. */
 void *lz_bench_shared(size_t len);
 

@@ -1,35 +1,54 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # One case with a real CRIU: one checkpoint, restored lazily by turns with CRIU's own daemon and with `lazyd fill`, ROUNDS
-# times each, every byte compared at the end of each. Prints a line of `name=restore case=...` a restore. Started by
-# run; shares the surroundings of the tests, which see to root, namespaces and the CRIU itself.
+# times each, every byte compared at the end of each where the program can. Prints a line of `name=restore case=...` a
+# restore. Started by run; shares the surroundings of the tests, which see to root, namespaces and the CRIU itself.
 #
 #   CASE     drain    512 MiB that nobody touches until all is filled
 #            frag     131,072 single pages, every second one, likewise
 #            latency  512 MiB of which an eighth is touched at random while the rest is filled
+#            redis    a Redis of 550 MB that is asked for random keys from its first moment; restored eagerly too
+#            python   a Python that has imported much and does its first work; restored eagerly too
+#   WHERE    hot or cold, see lib.sh
 #   ROUNDS   3 unless told
 . "${srcdir:?}/tests/cli/lib.sh"
+# shellcheck source=bench/lib.sh
+. "$srcdir/bench/lib.sh"
 
+# eager: a restore that brings all memory first.
+eager() {
+	"$CRIU" restore -d -D "$DIR/images" -W "$DIR/work" -o restore.log -v2 </dev/null 7>&- 8>&- || fail "criu restore: status $?"
+	RESTORE_S=$(since "$BEGUN")
+}
+
+with='criu lazyd'
 case $CASE in
 drain) work fill 512 1 ;;
 frag) work frag 131072 ;;
 latency) work fill 512 1 latency ;;
+redis) with+=' eager' && redis_up ;;
+python) with+=' eager' && python_up ;;
 esac
 dump
 for ((round = 0; round < ${ROUNDS:-3}; round++)); do
-	for DAEMON in criu lazyd; do
-		daemon
-		restore
-		if [ "$CASE" = latency ]; then
-			go
-			answer_ok 120
-			daemon_ok 120
+	for DAEMON in $with; do
+		cool
+		rm -f "$DIR/redis"
+		if [ "$DAEMON" = eager ]; then
+			BEGUN=$EPOCHREALTIME
+			eager
+			at_once
+			at_last
+			line restore daemon=eager
 		else
+			daemon
+			BEGUN=$EPOCHREALTIME
+			try_restore || fail "criu restore: status $?"
+			at_once
+			was_lazy
 			daemon_ok 150
-			go
-			answer_ok 120
+			at_last
+			line restore "daemon=$DAEMON" "drain_s=$DRAIN_S$(used fill)"
 		fi
-		printf 'name=restore case=%s criu=%s daemon=%s drain_s=%s restore_s=%s %s\n' "$CASE" "$VER" "$DAEMON" \
-			"$DRAIN_S" "$RESTORE_S" "$ANSWER"
 	done
 done

@@ -7,10 +7,13 @@
 #   CASE     drain    512 MiB that nobody touches until all is filled
 #            frag     16,384 single pages, every second one, likewise
 #            latency  512 MiB of which an eighth is touched at random while the rest is filled
+#            redis    a Redis of 550 MB that is asked for random keys from its first moment
 #            tls      as drain: lazyd without TLS and with it, and CRIU with it
 #   ROUNDS   3 unless told
 # shellcheck source=tests/net/lib-net.sh
 . "${srcdir:?}/tests/net/lib-net.sh"
+# shellcheck source=bench/lib.sh
+. "$srcdir/bench/lib.sh"
 
 # Both ends in one network, where the loopback device is the wire.
 AT_SOURCE=(nsenter --target "$SOURCE_INIT" --pid --mount --)
@@ -29,27 +32,28 @@ tls)
 	;;
 frag) work frag 16384 ;;
 latency) work fill 512 1 latency ;;
+redis) redis_up ;;
 esac
 SOURCE=criu
 leave
 source_kill
+IMAGES=$DIR/arrived RESTORE_IMAGES=$DIR/arrived
+SOURCE_UNDER=("$bench/usage" "$DIR/serve.usage")
 for ((round = 0; round < ${ROUNDS:-3}; round++)); do
 	for end in $ENDS; do
 		SOURCE=${end%-tls} DAEMON=${end%-tls} with=()
 		[ "$SOURCE" = "$end" ] || with=(--tls --tls-cacert "$PKI/ca.crt" --tls-cert "$PKI/host.crt" --tls-key "$PKI/host.key")
+		cool
+		rm -f "$DIR/redis"
 		source_up "${with[@]}"
-		arrive "${with[@]}"
-		if [ "$CASE" = latency ]; then
-			go
-			answer_ok 120
-			daemon_ok 120
-		else
-			daemon_ok 150
-			go
-			answer_ok 120
-		fi
+		daemon --page-server --address "$SOURCE_ADDR" --port "$PORT" "${with[@]}"
+		BEGUN=$EPOCHREALTIME
+		try_restore || fail "criu restore: status $?"
+		at_once
+		was_lazy
+		daemon_ok 150
+		at_last
 		source_over
-		printf 'name=wire case=%s criu=%s ends=%s drain_s=%s restore_s=%s %s\n' "$CASE" "$VER" "$end" \
-			"$DRAIN_S" "$RESTORE_S" "$ANSWER"
+		line wire "ends=$end" "drain_s=$DRAIN_S$(used fill)$(used serve)"
 	done
 done

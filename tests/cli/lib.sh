@@ -13,6 +13,7 @@
 #   KEEP=1          leaves the folder of a failed test behind
 # From what sources it (tests/net/lib-net.sh): NET=1 for a network namespace too, AT_SOURCE what runs a command on the
 # host that is dumped from, PROC that host's /proc, IMAGES and RESTORE_IMAGES the images of the daemon and of criu restore.
+# From benches: UNDER, a command that runs the daemon.
 #
 # A test sees: VER, CRIU (its path), DIR (a folder that goes away), NAME (of the test). Exit status 0, 1, or 77 with a
 # line "skip: reason".
@@ -147,6 +148,7 @@ mkdir "$DIR/images" "$DIR/work"
 mkfifo "$DIR/say" "$DIR/ended"
 exec 7<>"$DIR/say" 8<>"$DIR/ended"
 AT_SOURCE=()
+UNDER=()
 PROC=/proc
 
 now() { printf '%s\n' "${EPOCHREALTIME/,/.}"; }
@@ -321,7 +323,7 @@ daemon() {
 	# Its parent notes the moment it ends, so that waiting for that is waiting for a line.
 	(
 		exec 7>&- 8>&-
-		"${DAEMON_COMMAND[@]}" </dev/null >"$DIR/daemon.out" 2>&1 9>"$DIR/status" &
+		"${UNDER[@]}" "${DAEMON_COMMAND[@]}" </dev/null >"$DIR/daemon.out" 2>&1 9>"$DIR/status" &
 		printf 'pid %s\n' $! >"$DIR/ended"
 		wait $!
 		printf 'end %s %s\n' $? "$EPOCHREALTIME" >"$DIR/ended"
@@ -430,9 +432,13 @@ try_restore() {
 
 # restore ARGUMENT...: the same, and it must have been lazy.
 restore() {
-	local eager
 	try_restore "$@" || fail "criu restore: status $?"
 	alive "$PID" || fail "restored, but there is no process $PID"
+	was_lazy
+}
+
+was_lazy() {
+	local eager
 	eager=$(stat_field "$DIR/work/stats-restore" 2 5)
 	[ "$eager" -lt $((LAZY_PAGES / 4 + 2000)) ] || once_more "not lazy: $eager pages restored before the start"
 }

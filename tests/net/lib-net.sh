@@ -64,6 +64,7 @@ SOURCE_ADDR=10.7.0.1 DEST_ADDR=10.7.0.2
 SOURCE_ADDR6=fd07::1 DEST_ADDR6=fd07::2
 PORT=7000
 SOURCE=${ONLY_SOURCE:-lazyd}
+SOURCE_UNDER=()
 
 for tool in ip tc nsenter; do
 	command -v $tool >/dev/null || skip "$tool is missing (iproute2, util-linux)"
@@ -266,7 +267,7 @@ source_up() {
 	source_command "$@"
 	(
 		exec 6>&- 7>&- 8>&-
-		"${AT_SOURCE[@]}" "${SOURCE_COMMAND[@]}" </dev/null >"$DIR/source.out" 2>&1 9>"$DIR/source-status" &
+		"${AT_SOURCE[@]}" "${SOURCE_UNDER[@]}" "${SOURCE_COMMAND[@]}" </dev/null >"$DIR/source.out" 2>&1 9>"$DIR/source-status" &
 		wait $!
 		printf 'end %s %s\n' $? "$EPOCHREALTIME" >"$DIR/source-ended"
 	) 2>/dev/null &
