@@ -34,4 +34,4 @@ function median(fields, metric,   word, key, want, n, i, l, k, x, v, nr) {
 }
 
 # A number as one reads it.
-function shown(x) { return x == "" ? "-" : sprintf(x == 0 || x >= 100 ? "%.0f" : x >= 10 ? "%.1f" : "%.2f", x) }
+function shown(x) { return x == "" ? "-" : sprintf(x == 0 || x >= 100 ? "%.0f" : x >= 10 ? "%.1f" : x >= 0.1 ? "%.2f" : "%.3f", x) }

@@ -41,7 +41,7 @@ serve_one() {
 	exec 7<>"$dir/in" 8<>"$dir/out"
 	(cd "$dir" && exec "$build/bench/restorer_standin" -p 1000 -b $base -l $((gib << 30)) -t 100000 -u) <&7 >&8 7<&- 8<&- &
 	standin=$!
-	read -r -t 100 -u 8 word || die "the stand-in has not touched its memory"
+	read -r -t 100 -u 8 word _ || die "the stand-in has not touched its memory"
 	awk -v head="name=memory case=serve gib=$gib fds=$(find "/proc/$server/fd" -mindepth 1 | wc -l)" '
 		/^(VmHWM|VmRSS|RssAnon|RssFile|RssShmem):/ { sub(":", "", $1); text = text " " tolower($1) "_kb=" $2 }
 		END { print head text }' "/proc/$server/status"
@@ -82,7 +82,7 @@ t1=$EPOCHREALTIME
 exec 7<>"$dir/in" 8<>"$dir/out"
 (cd "$dir" && exec "$build/bench/restorer_standin" -p 1000 -b $base "${task[@]}") <&7 >&8 7<&- 8<&- &
 standin=$!
-read -r -t 60 -u 8 word || die "the stand-in has not touched its memory"
+read -r -t 60 -u 8 word _ || die "the stand-in has not touched its memory"
 memory_of "$word"
 t2=$EPOCHREALTIME
 echo >&7

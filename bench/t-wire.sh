@@ -54,6 +54,6 @@ for ((round = 0; round < ${ROUNDS:-3}; round++)); do
 		daemon_ok 150
 		at_last
 		source_over
-		line wire "ends=$end" "drain_s=$DRAIN_S$(used fill)$(used serve)"
+		line wire "daemon=$end" "drain_s=$DRAIN_S$(used fill)$(used serve)"
 	done
 done
