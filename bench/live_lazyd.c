@@ -16,11 +16,14 @@
 #include "uffd/lazyd.h"
 
 static const char usage[] =
-	"live_lazyd " LZ_TOUCH_USAGE "           [-d directory] [-m MiB] [-w us]\n"
+	"live_lazyd " LZ_TOUCH_USAGE "           [-d directory] [-m MiB [-f MiB] [-C]] [-w us]\n"
 	"-d  where the pages file is made  -m  drain: contiguous, then every second page\n"
+	"-f  of a file so large, again and again         -C  which is not in the page cache\n"
 	"-w  looks for faults for so long before it sleeps\n";
 
 static uint64_t busy_poll_ns;
+static uint32_t file_pages;
+static bool cold;
 
 static _Noreturn void die(const struct lazyd *l, const char *what, int r)
 {
@@ -29,8 +32,8 @@ static _Noreturn void die(const struct lazyd *l, const char *what, int r)
 }
 
 /*
- * An engine that serves @task, whose memory is the first @pages pages of the file @fd, one every
- * @stride bytes.
+ * An engine that serves @task, whose memory is the first @pages pages of the file @fd, from its
+ * start again where it ends, one every @stride bytes.
  */
 static struct lazyd *engine(struct lz_bench_task *task, int fd, uint64_t pages, uint64_t stride)
 {
@@ -50,7 +53,7 @@ static struct lazyd *engine(struct lz_bench_task *task, int fd, uint64_t pages, 
 	r = lazyd_memory_add_area(m, task->base, task->len, LZ_BENCH_PAGE);
 	for (uint64_t i = 0; !r && i < pages; i++)
 		r = lazyd_memory_add_piece(m, task->base + i * stride, LZ_BENCH_PAGE, source,
-					   i * LZ_BENCH_PAGE);
+					   i % file_pages * LZ_BENCH_PAGE);
 	if (r)
 		die(l, "lazyd_memory_add_piece", r);
 	r = lazyd_add(l, m);
@@ -125,13 +128,18 @@ static void drain(const struct lz_touch *run, int fd, uint64_t stride, const cha
 		if (run->pinning != LZ_PIN_NONE)
 			lz_bench_pin(0);
 		l = engine(&task, fd, run->pages, stride);
+		if (cold && lz_bench_cool(fd)) {
+			fputs("the file stays in the page cache\n", stderr);
+			exit(1);
+		}
 		begun = lz_bench_now_ns();
 		start(l);
 		serve(l, -1);
 		ns = lz_bench_now_ns() - begun;
 		lazyd_stats(l, NULL, &st);
-		printf("name=live_lazyd_drain layout=%s bytes=%llu mapped=%llu ns=%llu mb_s=%llu\n",
-		       layout, (unsigned long long)run->pages * LZ_BENCH_PAGE,
+		printf("name=live_lazyd_drain layout=%s where=%s bytes=%llu mapped=%llu ns=%llu mb_s=%llu\n",
+		       layout, cold ? "cold" : "hot",
+		       (unsigned long long)run->pages * LZ_BENCH_PAGE,
 		       (unsigned long long)st.bytes_cached, (unsigned long long)ns,
 		       (unsigned long long)run->pages * LZ_BENCH_PAGE * 1000 / ns);
 		fflush(stdout);
@@ -148,7 +156,7 @@ int main(int argc, char **argv)
 	int c, fd;
 
 	lz_touch_init(&run);
-	while ((c = getopt(argc, argv, LZ_TOUCH_OPTIONS "d:m:w:")) >= 0) {
+	while ((c = getopt(argc, argv, LZ_TOUCH_OPTIONS "d:m:w:f:C")) >= 0) {
 		if (c == 'd') {
 			dir = optarg;
 		} else if (c == 'w') {
@@ -156,13 +164,19 @@ int main(int argc, char **argv)
 		} else if (c == 'm') {
 			drains = true;
 			run.pages = (uint32_t)lz_bench_number(optarg, 1, 1 << 16) << 8;
+		} else if (c == 'f') {
+			file_pages = (uint32_t)lz_bench_number(optarg, 1, 1 << 16) << 8;
+		} else if (c == 'C') {
+			cold = true;
 		} else if (!lz_touch_option(&run, c)) {
 			fputs(usage, stderr);
 			return 2;
 		}
 	}
 	lz_touch_ready(&run);
-	fd = lz_bench_pages_file(dir, (uint64_t)run.pages * LZ_BENCH_PAGE, lz_touch_fill);
+	if (!file_pages || file_pages > run.pages)
+		file_pages = run.pages;
+	fd = lz_bench_pages_file(dir, (uint64_t)file_pages * LZ_BENCH_PAGE, lz_touch_fill);
 	if (drains) {
 		drain(&run, fd, LZ_BENCH_PAGE, "contiguous");
 		drain(&run, fd, 2 * LZ_BENCH_PAGE, "every_second");
