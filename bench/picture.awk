@@ -149,6 +149,16 @@ function quoted(text, key) {
 	return substr(text, RSTART + length(key) + 3, RLENGTH - length(key) - 4)
 }
 
+# A file that was added to has several.
+function add_parts(text,   part, n, i) {
+	n = split(text, part, " ")
+	for (i = 1; i <= n; i++)
+		if (!(part[i] in parts)) {
+			parts[part[i]]
+			command = command (command == "" ? "" : " ") part[i]
+		}
+}
+
 FNR == 1 { file++ }
 file == 1 && !/^(#|$)/ { lines[++nr] = $0 }
 file == 2 && /^name=machine/ {
@@ -156,7 +166,7 @@ file == 2 && /^name=machine/ {
 	machine = "Linux " substr($0, RSTART + 7, RLENGTH - 7)
 	match($0, /cpus=[^ ]+/)
 	machine = machine ", " substr($0, RSTART + 5, RLENGTH - 5) " CPUs, " quoted($0, "model") ", " quoted($0, "memory")
-	command = command (command == "" ? "" : " ") quoted($0, "parts")
+	add_parts(quoted($0, "parts"))
 	commit = quoted($0, "lazyd")
 }
 file == 2 && /^name=/ { keep($0) }
