@@ -423,7 +423,11 @@ int lz_engine_feed(struct lz_engine *e, const struct lz_event *ev)
 	case LZ_EV_SWEEP:
 		e->options.no_sweep = false;
 		break;
+	case LZ_EV_FINISH:
+		e->options.stays = false;
+		break;
 	case LZ_EV_ABANDON:
+		e->options.stays = false;
 		e->abandoned = e->started = e->may_close = true;
 		e->nr_hints = 0;
 		break;
@@ -456,6 +460,11 @@ bool lz_engine_serves(const struct lz_engine *e, uint32_t space)
 	return e->space[space].state != LZ_SPACE_FREE;
 }
 
+bool lz_engine_is_gone(const struct lz_engine *e, uint32_t space)
+{
+	return e->space[space].gone;
+}
+
 bool lz_engine_is_started(const struct lz_engine *e)
 {
 	return e->started;
@@ -463,7 +472,7 @@ bool lz_engine_is_started(const struct lz_engine *e)
 
 bool lz_engine_is_done(const struct lz_engine *e)
 {
-	return e->started && !e->nr_open;
+	return e->started && !e->options.stays && !e->nr_open;
 }
 
 int lz_engine_bind(struct lz_engine *e, uint32_t space, uint64_t *words)

@@ -52,6 +52,7 @@ enum lz_event_type {
 	LZ_EV_COSTLY, /* requests cost the remote source a lot, whatever they ask for: few, large ones */
 	LZ_EV_START,   /* every space is assembled: running ahead is allowed */
 	LZ_EV_SWEEP,   /* no_sweep is over: the rest is wanted too */
+	LZ_EV_FINISH,  /* options.stays: no more spaces will come */
 	LZ_EV_ABANDON, /* give up: what is owed is lost */
 	LZ_EV_TICK,    /* nothing but the time */
 };
@@ -95,6 +96,9 @@ struct lz_engine_options {
 	/* Where first touches are noted, for so long from the first on; NULL: nowhere; 0: without end. */
 	struct lz_record *record;
 	uint64_t record_ns;
+	/* Spaces may come at any time, also after START: it is not done, and the remote source not
+	 * released, before FINISH. */
+	bool stays;
 };
 
 struct lz_engine;
@@ -135,8 +139,10 @@ bool lz_engine_next(struct lz_engine *e, struct lz_action *act);
 /* When it wants an event with now_ns at least this; UINT64_MAX: never. */
 uint64_t lz_engine_deadline(const struct lz_engine *e);
 bool lz_engine_serves(const struct lz_engine *e, uint32_t space);
+/* Its process is, or had to be killed. */
+bool lz_engine_is_gone(const struct lz_engine *e, uint32_t space);
 bool lz_engine_is_started(const struct lz_engine *e);
-/* Started, and every space has been closed. */
+/* Started, every space has been closed, and no more will come. */
 bool lz_engine_is_done(const struct lz_engine *e);
 
 /*

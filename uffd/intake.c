@@ -91,18 +91,30 @@ void lz_intake_tell(struct lz_loop *l, const struct lz_slot *slot, bool is_open)
 		l->descriptor(l->descriptor_arg, slot->pidfd, is_open);
 }
 
+void lz_intake_tell_end(struct lz_loop *l, const struct lz_slot *slot, bool is_gone)
+{
+	if (l->closed && slot->uffd >= 0 && !slot->kin)
+		l->closed(l->closed_arg, slot->uffd, is_gone);
+	lz_intake_tell(l, slot, false);
+}
+
 static void finish_close(struct lz_loop *l, uint32_t space)
 {
 	struct lz_slot *slot = &l->state->slot[space];
 	struct lz_loop_space *s = &l->space[space];
+	int uffd = slot->uffd;
 
 	(void)lz_state_closing(l->state, space);
-	lz_intake_tell(l, slot, false);
-	if (slot->uffd >= 0)
-		(void)close(slot->uffd);
+	lz_intake_tell_end(l, slot, lz_engine_is_gone(l->engine, space));
+	/* Its number stays taken until the end is noted: who resumes before must not find somebody
+	 * else's userfaultfd there, and close that. */
+	if (uffd >= 0 && dup3(l->stop_fd, uffd, O_CLOEXEC) < 0)
+		(void)close(uffd);
 	if (slot->pidfd >= 0)
 		(void)close(slot->pidfd);
 	(void)lz_state_closed(l->state, l->engine, space, lz_loop_now());
+	if (uffd >= 0)
+		(void)close(uffd);
 	*s = (struct lz_loop_space){ .generation = (uint16_t)(s->generation + 1) };
 }
 

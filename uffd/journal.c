@@ -25,6 +25,33 @@ int lz_journal_add(struct lz_journal *j, const struct lz_note *n)
 	return add_to(j, j->active, n);
 }
 
+struct lz_note lz_journal_seg(uint32_t space, const struct lz_seg *seg)
+{
+	return (struct lz_note){ .type = LZ_NOTE_SEG,
+				 .space = space,
+				 .a = seg->start,
+				 .b = seg->end,
+				 .c = seg->identity,
+				 .uffd = (int32_t)seg->page_shift };
+}
+
+int lz_journal_add_space(struct lz_journal *j, const struct lz_note *n, const struct lz_seg *seg,
+			 size_t nr_segs)
+{
+	uint64_t nr = j->nr[j->active];
+	struct lz_note *to = &j->note[j->active][nr];
+
+	if (nr_segs >= lz_journal_room(j))
+		return -ENOSPC;
+	*to = *n;
+	to->b = nr_segs;
+	to->c = 1;
+	for (size_t i = 0; i < nr_segs; i++)
+		to[i + 1] = lz_journal_seg(n->space, &seg[i]);
+	__atomic_store_n(&j->nr[j->active], nr + 1 + nr_segs, __ATOMIC_RELEASE);
+	return 0;
+}
+
 uint64_t lz_journal_room(const struct lz_journal *j)
 {
 	return LZ_JOURNAL_NOTES - j->nr[j->active];

@@ -48,8 +48,17 @@ struct lz_journal {
 	struct lz_note note[2][LZ_JOURNAL_NOTES];
 };
 
+/* The segment as a note of @space. */
+struct lz_note lz_journal_seg(uint32_t space, const struct lz_seg *seg);
+
 /* -ENOSPC: compact first. A zeroed journal is an empty one. */
 int lz_journal_add(struct lz_journal *j, const struct lz_note *n);
+/*
+ * A SPACE note and its segments, as many as are here and not as the note says: whoever comes after a
+ * death sees none of them or all. -ENOSPC leaves the journal as it was.
+ */
+int lz_journal_add_space(struct lz_journal *j, const struct lz_note *n, const struct lz_seg *seg,
+			 size_t nr_segs);
 uint64_t lz_journal_room(const struct lz_journal *j);
 
 /* Compacting: note what there is into the other half, then make that one count. */

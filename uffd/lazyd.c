@@ -99,19 +99,78 @@ int lazyd_resume(struct lazyd *l)
 		     : r;
 }
 
-int lazyd_attach(struct lazyd *l, int memory, int uffd, int pidfd)
+static int attach(struct lazyd *l, const struct lz_state_place *at, int uffd, int pidfd)
 {
 	int r;
 
-	if (memory < 0 || (uint32_t)memory >= l->loop.nr_memories)
-		return failed(l, -EINVAL, "there is no memory number %d", memory);
+	if (at->memory >= l->loop.nr_memories)
+		return failed(l, -EINVAL, "there is no memory number %d", (int)at->memory);
 	r = fcntl(uffd, F_GETFL);
 	if (r < 0)
 		return failed(l, -errno, "descriptor %d is not open", uffd);
 	if (!(r & O_NONBLOCK))
 		return failed(l, -EINVAL, "userfaultfd %d must be O_NONBLOCK", uffd);
-	r = lz_loop_attach(&l->loop, (uint32_t)memory, uffd, pidfd);
+	r = lz_loop_attach(&l->loop, at, uffd, pidfd);
 	return r < 0 ? failed(l, r, "userfaultfd %d cannot be served: %s", uffd, strerror(-r)) : r;
+}
+
+int lazyd_attach(struct lazyd *l, int memory, int uffd, int pidfd)
+{
+	const struct lz_state_place at = { .memory = (uint32_t)memory };
+
+	return attach(l, &at, uffd, pidfd);
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct lz_seg *x = a, *y = b;
+
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+/* The part of an area of @m that @p names; -EINVAL if that is not whole pages of one. */
+static int place(const struct lz_memory *m, const struct lazyd_place *p, struct lz_seg *out)
+{
+	for (size_t i = 0; p->len && i < m->nr_segs; i++) {
+		const struct lz_seg *area = &m->seg[i];
+		uint64_t mask = (UINT64_C(1) << area->page_shift) - 1;
+
+		if (p->start < area->start || p->start >= area->end)
+			continue;
+		if (p->len > area->end - p->start || (p->start | p->len | p->at) & mask ||
+		    p->at > UINT64_MAX - p->len)
+			break;
+		*out = (struct lz_seg){ .start = p->at,
+					.end = p->at + p->len,
+					.identity = p->start,
+					.page_shift = area->page_shift };
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int lazyd_attach_at(struct lazyd *l, int memory, int uffd, int pidfd,
+		    const struct lazyd_place *places, size_t nr)
+{
+	struct lz_state_place at = { .memory = (uint32_t)memory, .nr_segs = nr };
+	struct lz_seg seg[LAZYD_PLACES_MAX];
+
+	if (at.memory >= l->loop.nr_memories)
+		return failed(l, -EINVAL, "there is no memory number %d", memory);
+	if (!nr || nr > LAZYD_PLACES_MAX)
+		return failed(l, -EINVAL, "%zu places, and not 1 to %d", nr, LAZYD_PLACES_MAX);
+	for (size_t i = 0; i < nr; i++)
+		if (place(l->loop.memory[memory].memory, &places[i], &seg[i]))
+			return failed(l, -EINVAL, "place number %zu is not whole pages of one area",
+				      i);
+	qsort(seg, nr, sizeof(seg[0]), by_start);
+	at.seg = seg;
+	return attach(l, &at, uffd, pidfd);
+}
+
+void lazyd_finish(struct lazyd *l)
+{
+	lz_loop_feed(&l->loop, (struct lz_event){ .type = LZ_EV_FINISH });
 }
 
 int lazyd_start(struct lazyd *l)

@@ -223,6 +223,16 @@ struct lazyd_options {
 	/* Not 0: first touches are noted in the state, for so long from the first on (0: without end). */
 	int record;
 	uint64_t record_ns;
+	/*
+	 * Called before a space that was attached is closed, perhaps twice: @uffd is its userfaultfd,
+	 * still open. @is_gone: its process has ended or was killed; 0: it is owed nothing any more. On
+	 * the engine's thread; must not wait.
+	 */
+	void (*closed)(void *arg, int uffd, int is_gone);
+	void *closed_arg;
+	/* Spaces may be attached after lazyd_start() too, until lazyd_finish(): before that
+	 * lazyd_turn() does not return 0, and a page server is not told that all has been had. */
+	int stays;
 };
 
 /*
@@ -265,8 +275,22 @@ int lazyd_resume(struct lazyd *l);
  * descriptors. Returns the space's number.
  */
 int lazyd_attach(struct lazyd *l, int memory, int uffd, int pidfd);
+/* Part of a memory, as it lies in one process. */
+struct lazyd_place {
+	uint64_t start, len; /* of the memory's addresses: whole pages of one of its areas */
+	uint64_t at;         /* is here in the process */
+};
+enum { LAZYD_PLACES_MAX = 64 };
+/*
+ * The same for a process that has parts of the memory at other addresses than the memory's: in any order,
+ * overlapping at neither end. What it has of no place it is not owed. So one memory serves many.
+ */
+int lazyd_attach_at(struct lazyd *l, int memory, int uffd, int pidfd,
+		    const struct lazyd_place *places, size_t nr);
 /* All spaces are registered and run: neighbours and background may be filled from now on. */
 int lazyd_start(struct lazyd *l);
+/* With @stays: no more spaces will be attached. To be said again after lazyd_resume(). */
+void lazyd_finish(struct lazyd *l);
 /*
  * Pages of memory number @touch->owner that are to be had before all that nobody waits for, behind
  * those of earlier calls: a working set, replayed. After the memory's lazyd_add(). -ENOSPC: so many

@@ -3,6 +3,7 @@
 #include "uffd/loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -289,6 +290,7 @@ int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_o
 					.no_sweep = o->no_sweep,
 					.record = o->record ? &state->record : NULL,
 					.record_ns = o->record_ns,
+					.stays = o->stays,
 					.nr_reqs = o->remote ? LZ_REQS_MAX : LZ_REQS_LOCAL };
 	int r;
 
@@ -298,6 +300,8 @@ int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_o
 	l->log_arg = o->log_arg;
 	l->descriptor = o->descriptor;
 	l->descriptor_arg = o->descriptor_arg;
+	l->closed = o->closed;
+	l->closed_arg = o->closed_arg;
 	l->watch_fd = l->event_fd = -1;
 	lz_spin_init(&l->spin, o->busy_poll_ns);
 	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -410,21 +414,35 @@ static int find_memory(void *arg, uint64_t memory, struct lz_plan **plan, const 
 	return 0;
 }
 
-int lz_loop_attach(struct lz_loop *l, uint32_t memory, int uffd, int pidfd)
+int lz_loop_attach(struct lz_loop *l, const struct lz_state_place *at, int uffd, int pidfd)
 {
 	struct lz_memories m = { .arg = l, .find = find_memory };
 	int space;
 
+	/* Its segments must not take the room of what the turn is to note. */
+	if (lz_state_is_full(l->state)) {
+		space = lz_state_compact(l->state, l->engine);
+		if (space)
+			return space;
+	}
+
 	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
 		if (lz_engine_serves(l->engine, i) && l->state->slot[i].uffd == uffd)
 			return -EEXIST;
-	space = lz_state_attach(l->state, l->engine, &m, memory, uffd, pidfd, lz_loop_now());
+	space = lz_state_attach_at(l->state, l->engine, &m, at, uffd, pidfd, lz_loop_now());
 	if (space < 0)
 		return space;
 	(void)lz_intake_arm(l, (uint32_t)space); /* put off at worst */
 	lz_remote_want(l);
 	(void)lz_ring_submit(&l->ring);
 	return space;
+}
+
+static bool has_ended(int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
 }
 
 int lz_loop_resume(struct lz_loop *l)
@@ -442,7 +460,8 @@ int lz_loop_resume(struct lz_loop *l)
 	for (uint32_t i = 0; l->state->stats.n.pages_lost && i < l->nr_memories; i++)
 		memset(l->memory[i].told, 1, l->memory[i].memory->nr_sources);
 	if (half_closed >= 0) {
-		lz_intake_tell(l, &l->state->slot[half_closed], false);
+		lz_intake_tell_end(l, &l->state->slot[half_closed],
+				   has_ended(l->state->slot[half_closed].pidfd));
 		/* The dead one may have closed it or not; its number may not be a userfaultfd. */
 		if (lz_uffd_is_one(l->state->slot[half_closed].uffd))
 			(void)close(l->state->slot[half_closed].uffd);

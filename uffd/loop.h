@@ -65,6 +65,8 @@ struct lz_loop {
 	void *log_arg;
 	void (*descriptor)(void *arg, int fd, int is_open);
 	void *descriptor_arg;
+	void (*closed)(void *arg, int uffd, int is_gone);
+	void *closed_arg;
 	struct lz_stream *stream; /* the page server, or NULL */
 	bool plain;               /* it is a CRIU: the engine has been told */
 	int watch_fd;             /* the embedder's, or -1 */
@@ -84,7 +86,7 @@ struct lz_loop {
 int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_options *o);
 void lz_loop_close(struct lz_loop *l);
 int lz_loop_add(struct lz_loop *l, struct lz_memory *m);
-int lz_loop_attach(struct lz_loop *l, uint32_t memory, int uffd, int pidfd);
+int lz_loop_attach(struct lz_loop *l, const struct lz_state_place *at, int uffd, int pidfd);
 int lz_loop_resume(struct lz_loop *l);
 /* 1: more to come; 0: done; -errno. */
 int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns);
@@ -124,6 +126,8 @@ int lz_intake_answer(struct lz_loop *l, uint64_t token, int64_t result);
 void lz_intake_disown(struct lz_loop *l);
 /* Tells of the descriptors of a slot, if somebody wants to know. */
 void lz_intake_tell(struct lz_loop *l, const struct lz_slot *slot, bool is_open);
+/* And that they are about to be closed; @is_gone: since their process is. */
+void lz_intake_tell_end(struct lz_loop *l, const struct lz_slot *slot, bool is_gone);
 /* CLOSE: takes back what is in the ring; closes once that has come back, or now. */
 void lz_intake_close(struct lz_loop *l, uint32_t space);
 /* Takes back all that the kernel may still write to. False: some read is under way still. */

@@ -247,6 +247,8 @@ static bool next_release(struct lz_engine *e, struct lz_action *out)
 {
 	if (!e->has_remote || e->released || !e->started || e->abandoned || e->nr_reqs[LZ_REMOTE])
 		return false;
+	if (e->options.stays)
+		return false;
 	for (; e->release_space < e->nr_spaces; e->release_space++)
 		if (lz_space_owes_remote(&e->space[e->release_space]))
 			return false;

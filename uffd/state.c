@@ -68,24 +68,28 @@ static void fill_slot(struct lz_slot *s, uint32_t memory, int uffd, int pidfd, u
 	s->pidfd = pidfd;
 }
 
-int lz_state_attach(struct lz_state *st, struct lz_engine *e, const struct lz_memories *m,
-		    uint32_t memory, int uffd, int pidfd, uint64_t now_ns)
+int lz_state_attach_at(struct lz_state *st, struct lz_engine *e, const struct lz_memories *m,
+		       const struct lz_state_place *at, int uffd, int pidfd, uint64_t now_ns)
 {
 	struct lz_event tick = { .type = LZ_EV_TICK, .now_ns = now_ns };
-	struct lz_note n = { .type = LZ_NOTE_SPACE, .a = memory, .uffd = uffd, .pidfd = pidfd };
+	struct lz_note n = { .type = LZ_NOTE_SPACE, .a = at->memory, .uffd = uffd, .pidfd = pidfd };
 	struct lz_attach a = { 0 };
 	int r = lz_engine_free_space(e);
 
 	if (r < 0)
 		return r;
-	if (!lz_journal_room(&st->journal))
+	if (lz_journal_room(&st->journal) <= at->nr_segs)
 		return -ENOSPC;
 	a.space = n.space = (uint32_t)r;
 	a.memory = memory;
 	a.words = lz_state_words(st, a.space);
-	r = m->find(m->arg, memory, &a.plan, &a.seg, &a.nr_segs);
+	r = m->find(m->arg, at->memory, &a.plan, &a.seg, &a.nr_segs);
 	if (r)
 		return r;
+	if (at->seg) {
+		a.seg = at->seg;
+		a.nr_segs = at->nr_segs;
+	}
 	if (lz_plan_nr_pages(a.plan) > st->pages)
 		return -EINVAL;
 	memset(a.words, 0, lz_bits_size(lz_plan_nr_pages(a.plan)));
@@ -94,10 +98,19 @@ int lz_state_attach(struct lz_state *st, struct lz_engine *e, const struct lz_me
 	if (r)
 		return r;
 	lz_state_rearm(st, a.space); /* whoever had the slot may have left messages */
-	fill_slot(&st->slot[a.space], memory, uffd, pidfd, 0);
-	r = lz_journal_add(&st->journal, &n);
+	fill_slot(&st->slot[a.space], at->memory, uffd, pidfd, 0);
+	r = at->seg ? lz_journal_add_space(&st->journal, &n, a.seg, a.nr_segs)
+		    : lz_journal_add(&st->journal, &n);
 	assert(!r);
 	return (int)a.space;
+}
+
+int lz_state_attach(struct lz_state *st, struct lz_engine *e, const struct lz_memories *m,
+		    uint32_t memory, int uffd, int pidfd, uint64_t now_ns)
+{
+	const struct lz_state_place own = { .memory = memory };
+
+	return lz_state_attach_at(st, e, m, &own, uffd, pidfd, now_ns);
 }
 
 int lz_state_start(struct lz_state *st, struct lz_engine *e, uint64_t now_ns)
@@ -204,11 +217,7 @@ int lz_state_compact(struct lz_state *st, struct lz_engine *e)
 		n.kin = s->kin;
 		r = lz_journal_restate(j, &n);
 		for (size_t k = 0; !r && k < nr; k++) {
-			n = (struct lz_note){ .type = LZ_NOTE_SEG, .space = i };
-			n.a = seg[k].start;
-			n.b = seg[k].end;
-			n.c = seg[k].identity;
-			n.uffd = (int32_t)seg[k].page_shift;
+			n = lz_journal_seg(i, &seg[k]);
 			r = lz_journal_restate(j, &n);
 		}
 	}

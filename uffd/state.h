@@ -64,6 +64,14 @@ struct lz_memories {
  * on failure. */
 int lz_state_attach(struct lz_state *st, struct lz_engine *e, const struct lz_memories *m,
 		    uint32_t memory, int uffd, int pidfd, uint64_t now_ns);
+/* The same with segments of the space's own: by start, disjoint; NULL: the memory's. */
+struct lz_state_place {
+	uint32_t memory;
+	const struct lz_seg *seg;
+	size_t nr_segs;
+};
+int lz_state_attach_at(struct lz_state *st, struct lz_engine *e, const struct lz_memories *m,
+		       const struct lz_state_place *at, int uffd, int pidfd, uint64_t now_ns);
 /* Notes and feeds START. */
 int lz_state_start(struct lz_state *st, struct lz_engine *e, uint64_t now_ns);
 

@@ -88,6 +88,30 @@ static bool is_open(int fd)
 	return fcntl(fd, F_GETFD) >= 0;
 }
 
+/* Places that are no pages of the memory, more of them than there can be, or one over the other. */
+static void serve_misplaced(struct live *l, int uffd, int pidfd)
+{
+	const uint64_t base = (uintptr_t)l->base, page = LIVE_PAGE;
+	const struct lazyd_place bad[] = {
+		{ base, 0, base },
+		{ base + 1, page, base },
+		{ base, page + 1, base },
+		{ base, page, base + 1 },
+		{ base - page, page, base },
+		{ base, (l->nr_pages + 1) * page, base },
+		{ base, page, UINT64_MAX & ~(page - 1) },
+	};
+	const struct lazyd_place twice[] = { { base, page, base }, { base, page, base + page } };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		LIVE_CHECK(l, lazyd_attach_at(l->l, 0, uffd, pidfd, &bad[i], 1) == -EINVAL);
+	LIVE_CHECK(l, lazyd_attach_at(l->l, 0, uffd, pidfd, twice, 0) == -EINVAL);
+	LIVE_CHECK(l,
+		   lazyd_attach_at(l->l, 0, uffd, pidfd, twice, LAZYD_PLACES_MAX + 1) == -EINVAL);
+	LIVE_CHECK(l, lazyd_attach_at(l->l, 0, uffd, pidfd, twice, 2) == -EINVAL);
+	LIVE_CHECK(l, lazyd_attach_at(l->l, 1, uffd, pidfd, twice, 1) == -EINVAL);
+}
+
 /* What is refused is untouched, and the engine serves on. */
 static void serve_refusing(struct live *l)
 {
@@ -104,6 +128,7 @@ static void serve_refusing(struct live *l)
 	LIVE_CHECK(l, fcntl(uffd, F_SETFL, flags & ~O_NONBLOCK) == 0);
 	LIVE_CHECK(l, lazyd_attach(l->l, 0, uffd, pidfd) == -EINVAL);
 	LIVE_CHECK(l, fcntl(uffd, F_SETFL, flags) == 0);
+	serve_misplaced(l, uffd, pidfd);
 	LIVE_CHECK(l, is_open(uffd) && is_open(pidfd));
 	LIVE_CHECK(l, lazyd_attach(l->l, 0, uffd, pidfd) == 0);
 	LIVE_CHECK(l, lazyd_attach(l->l, 0, uffd, pidfd) == -EEXIST);

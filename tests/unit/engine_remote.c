@@ -272,6 +272,31 @@ START_TEST(nobody_comes_after_the_release)
 }
 END_TEST
 
+/* Where more may come nothing is over, whatever has been had, until it is said that no more will. */
+START_TEST(not_while_more_may_come)
+{
+	struct lz_stats stats = { 0 };
+	struct lz_engine_options o = { .stats = &stats, .has_remote = true, .stays = true };
+	struct lz_action act;
+	struct lz_engine *e;
+
+	for (int given_up = 0; given_up < 2; given_up++) {
+		ck_assert_int_eq(lz_engine_new(&e, &o), 0);
+		lz_engine_feed(e, &(struct lz_event){ .type = LZ_EV_START });
+		ck_assert(!lz_engine_next(e, &act));
+		ck_assert(!lz_engine_is_done(e));
+		lz_engine_feed(
+			e, &(struct lz_event){ .type = given_up ? LZ_EV_ABANDON : LZ_EV_FINISH });
+		if (!given_up)
+			ck_assert(lz_engine_next(e, &act) && act.type == LZ_ACT_RELEASE);
+		ck_assert(!lz_engine_next(e, &act));
+		ck_assert(lz_engine_is_done(e));
+		lz_engine_check(e);
+		lz_engine_free(e);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine_remote");
@@ -300,6 +325,7 @@ int main(void)
 	tcase_add_test(t, lost_pages_are_not_waited_for);
 	tcase_add_test(t, not_when_all_is_given_up);
 	tcase_add_test(t, nobody_comes_after_the_release);
+	tcase_add_test(t, not_while_more_may_come);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -250,6 +250,63 @@ START_TEST(attach_refused)
 }
 END_TEST
 
+/* Where the memory's pages are is the space's own, lower pages higher up, and some are nowhere. */
+static const struct lz_seg PLACES[] = {
+	{ 0x500000, 0x508000, BASE + 0x20000, 12, 0 },
+	{ 0x700000, 0x704000, BASE, 12, 0 },
+};
+
+START_TEST(places_of_its_own)
+{
+	const struct lz_state_place at = { .memory = 0, .seg = PLACES, .nr_segs = 2 };
+	const struct lz_seg *seg;
+	size_t nr;
+
+	ck_assert_int_eq(lz_state_attach_at(st, e, &MEMORIES, &at, 3, 4, ++now_ns), 0);
+	ck_assert_uint_eq(st->journal.nr[0], 3);
+	lz_engine_gauge(e);
+	ck_assert_uint_eq(st->stats.n.pages_owed, 12);
+	for (int again = 0; again < 3; again++) {
+		succeed();
+		seg = lz_engine_segs(e, 0, &nr);
+		ck_assert_uint_eq(nr, 2);
+		ck_assert(!memcmp(seg, PLACES, sizeof(PLACES)));
+		lz_engine_gauge(e);
+		ck_assert_uint_eq(st->stats.n.pages_owed, 12);
+		if (again)
+			ck_assert_int_eq(lz_state_compact(st, e), 0);
+	}
+	/* Beside one that has them where the memory does. */
+	ck_assert_int_eq(attach(5), 1);
+	succeed();
+	seg = lz_engine_segs(e, 1, &nr);
+	ck_assert_uint_eq(nr, 2);
+	ck_assert_uint_eq(seg[0].start, BASE);
+}
+END_TEST
+
+/* Who dies before all of them are written has noted nothing; and so has who finds no room. */
+START_TEST(places_all_or_none)
+{
+	const struct lz_state_place at = { .memory = 0, .seg = PLACES, .nr_segs = 2 };
+	struct lz_journal *j = &st->journal;
+
+	ck_assert_int_eq(lz_state_attach_at(st, e, &MEMORIES, &at, 3, 4, ++now_ns), 0);
+	j->nr[0] = 0;
+	ck_assert(!lz_state_is_used(st));
+	lz_engine_free(e);
+	e = new_engine();
+	j->nr[0] = LZ_JOURNAL_NOTES - 2;
+	ck_assert_int_eq(lz_state_attach_at(st, e, &MEMORIES, &at, 3, 4, ++now_ns), -ENOSPC);
+	ck_assert_uint_eq(j->nr[0], LZ_JOURNAL_NOTES - 2);
+	ck_assert_int_eq(lz_engine_free_space(e), 0);
+	j->nr[0] = LZ_JOURNAL_NOTES - 3;
+	ck_assert_int_eq(lz_state_attach_at(st, e, &MEMORIES, &at, 3, 4, ++now_ns), 0);
+	ck_assert_uint_eq(lz_journal_room(j), 0);
+	j->nr[0] = 0;
+}
+END_TEST
+
 START_TEST(messages)
 {
 	struct lz_slot *s = &st->slot[0];
@@ -621,6 +678,8 @@ int main(void)
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, fresh);
 	tcase_add_test(t, attach_refused);
+	tcase_add_test(t, places_of_its_own);
+	tcase_add_test(t, places_all_or_none);
 	tcase_add_test(t, messages);
 	tcase_add_test(t, what_is_noted);
 	tcase_add_test(t, forks_and_what_they_leave);
