@@ -4,7 +4,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 int lz_fds_each(void (*see)(void *arg, int fd, const char *link), void *arg)
@@ -25,4 +31,29 @@ int lz_fds_each(void (*see)(void *arg, int fd, const char *link), void *arg)
 	}
 	(void)closedir(d);
 	return 0;
+}
+
+bool lz_fds_is_socket(int fd, const char *path, bool *listens)
+{
+	struct sockaddr_un a = { 0 };
+	socklen_t len = sizeof(a), size = sizeof(int);
+	int accepts;
+
+	if (getsockname(fd, (struct sockaddr *)&a, &len) || a.sun_family != AF_UNIX ||
+	    strncmp(a.sun_path, path, sizeof(a.sun_path)) != 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size))
+		return false;
+	*listens = accepts;
+	return true;
+}
+
+int lz_fds_check_uffd(int fd, uint64_t at, uint64_t len)
+{
+	struct uffdio_range r = { .start = at, .len = len };
+	int flags = fcntl(fd, F_GETFL);
+
+	/* To wake nobody: one whose API has not been agreed upon refuses that. */
+	if (flags < 0 || ioctl(fd, UFFDIO_WAKE, &r))
+		return -errno;
+	return flags & O_NONBLOCK || !fcntl(fd, F_SETFL, flags | O_NONBLOCK) ? 0 : -errno;
 }

@@ -3,11 +3,21 @@
 #ifndef LZ_FDS_H
 #define LZ_FDS_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /*
  * Calls @see for each descriptor but the three standard ones, with what /proc says that it is:
  * "anon_inode:[userfaultfd]", a path; "" where that cannot be read. @see may close it. 0, or -errno:
  * nothing was seen.
  */
 int lz_fds_each(void (*see)(void *arg, int fd, const char *link), void *arg);
+/*
+ * Is @fd a userfaultfd in use, and makes it O_NONBLOCK; @at: an address of its process, @len pages there.
+ * -errno: it would be read and polled in vain.
+ */
+int lz_fds_check_uffd(int fd, uint64_t at, uint64_t len);
+/* Is @fd a unix socket that is bound to @path, or was accepted there? And does it listen? */
+bool lz_fds_is_socket(int fd, const char *path, bool *listens);
 
 #endif

@@ -51,6 +51,13 @@ static const char HELP[] =
 	"      --record-window S       those of the first S seconds only (0: all)\n"
 	"      --replay FILE           fill the pages of a working set before all others\n"
 	"      --no-sweep              fill what is touched, and --replay, and nothing else\n"
+	"      --firecracker SOCKET    wait there for VMs that load a snapshot (backend_type Uffd),\n"
+	"                              until told to stop; pages that cannot be had kill the VM\n"
+	"      --memory FILE           the snapshot's memory file\n"
+	"      --layer FILE            a diff over it; again: over that\n"
+	"      --allow-user UID[-UID]  who may connect, beside root and the user that runs this\n"
+	"      --max-vms N             VMs at a time, others wait (256)\n"
+	"      --detach-when-full      end when the VMs that have come have all of their memory\n"
 	"      --stats FILE            the final figures as JSON; - for standard output\n"
 	"      --no-progress           no bar and no progress lines\n"
 	"      --no-default-config     accepted: there is no configuration file\n"
@@ -77,8 +84,13 @@ enum {
 	OPT_NO_SWEEP,
 };
 
+enum { VMS_DEFAULT = 256 };
+/* What is a default depends on who is waited for. */
+static const uint32_t NOT_SAID = UINT32_MAX;
+
 static const struct option OPTIONS[] = {
 	LZ_SERVICE_NAMES,
+	LZ_GUEST_NAMES,
 	{ "on-lost", required_argument, NULL, OPT_ON_LOST },
 	{ "restore-timeout", required_argument, NULL, OPT_RESTORE_TIMEOUT },
 	{ "page-server", no_argument, NULL, OPT_PAGE_SERVER },
@@ -191,6 +203,13 @@ static int take_option(struct lz_fill_options *o, int c)
 	case OPT_PS_HEADER:
 	case OPT_SOURCE_TIMEOUT:
 		return take_peer_option(o, c);
+	case LZ_GUEST_FIRECRACKER:
+	case LZ_GUEST_MEMORY:
+	case LZ_GUEST_LAYER:
+	case LZ_GUEST_ALLOW_USER:
+	case LZ_GUEST_MAX_VMS:
+	case LZ_GUEST_DETACH:
+		return lz_guest_option(o, c);
 	case 'h':
 		(void)fputs(HELP, stdout);
 		return LZ_EXIT_OK;
@@ -205,12 +224,13 @@ static int parse(struct lz_fill *f, int argc, char **argv)
 	bool named, is_unix;
 	int c, r;
 
-	*o = (struct lz_fill_options){ .on_lost = LAZYD_LOST_POISON,
-				       .restore_timeout_s = 600,
+	*o = (struct lz_fill_options){ .on_lost = NOT_SAID,
+				       .restore_timeout_s = NOT_SAID,
 				       .ps_socket = -1,
 				       .source_timeout_s = 60,
 				       .busy_poll_us = 30,
-				       .stuck_timeout_s = 60 };
+				       .stuck_timeout_s = 60,
+				       .vm = { .uid_from = 1 } };
 	lz_service_init(&o->service, "fill");
 	o->service.resumes = f->resume;
 	o->service.had = f->had;
@@ -225,6 +245,15 @@ static int parse(struct lz_fill *f, int argc, char **argv)
 	if (o->service.tls_stray && !o->service.tls)
 		return lz_service_usage(&o->service, "without --tls nothing is encrypted, so no",
 					o->service.tls_stray);
+	r = lz_guest_check_options(o);
+	if (r >= 0)
+		return r;
+	/* A VM whose page is poisoned ends too, later and less clearly; and its like come at any time. */
+	if (o->on_lost == NOT_SAID)
+		o->on_lost = o->vm.socket ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;
+	if (o->restore_timeout_s == NOT_SAID)
+		o->restore_timeout_s = o->vm.socket ? 0 : 600;
+	o->vm.max = o->vm.max ? o->vm.max : VMS_DEFAULT;
 	named = o->address != NULL;
 	if (!named)
 		o->address = "127.0.0.1";
@@ -318,6 +347,11 @@ static void write_stats(const struct lz_fill *f, const struct lazyd_stats *s, do
 {
 	json_t *j = lz_out_stats_json(s, seconds);
 
+	if (j && f->o.vm.socket) {
+		(void)json_object_set_new(j, "vms_full", json_integer(f->session->vms_full));
+		(void)json_object_set_new(j, "vms_gone", json_integer(f->session->vms_gone));
+		(void)json_object_set_new(j, "vms_refused", json_integer(f->session->vms_refused));
+	}
 	if (j)
 		(void)json_object_set_new(j, "exit_status", json_integer(r));
 	lz_service_report(&f->o.service, j);
@@ -356,6 +390,15 @@ static void fini(struct lz_fill *f)
 	lazyd_images_close(f->images);
 	lazyd_tls_free(f->tls);
 	lazyd_state_free(f->state);
+	lz_snapshot_close(&f->snapshot);
+}
+
+static void unlisten(struct lz_fill *f)
+{
+	if (f->o.vm.socket)
+		lz_firecracker_end(f);
+	else
+		lz_restorer_unlisten(f);
 }
 
 static void keep(const struct lz_session *s)
@@ -382,14 +425,17 @@ static void confine(const struct lz_fill *f)
 		roles |= LZ_CONFINE_UNIX;
 	if (f->o.record)
 		roles |= LZ_CONFINE_RECORD;
-	lz_confine_enter(&f->o.service.log, roles, "lazy-pages.socket", f->o.record);
+	lz_confine_enter(&f->o.service.log, roles,
+			 f->o.vm.socket ? lz_addr_file(&f->vm_addr) : "lazy-pages.socket",
+			 f->o.record);
 }
 
 /* From the socket on: listen, then daemonize, then say ready; CRIU's callers rely on that order. */
 static int begin(struct lz_fill *f)
 {
-	int r = lz_restorer_listen(f) ? LZ_EXIT_FAILED : LZ_EXIT_OK;
+	int r = f->o.vm.socket ? lz_firecracker_listen(f) : lz_restorer_listen(f);
 
+	r = r ? LZ_EXIT_FAILED : LZ_EXIT_OK;
 	if (!r)
 		r = lz_service_daemonize(&f->o.service);
 	if (!r && lz_keeper_hold_signals(f))
@@ -433,10 +479,17 @@ static int fill(struct lz_fill *f, int argc, char **argv)
 
 	if (r >= 0)
 		return r;
+	r = lz_guest_open_files(f);
+	if (r)
+		return r;
 	if (lz_service_enter(&f->o.service, &images))
 		return LZ_EXIT_FAILED;
-	f->others_images = fstat(images, &st) || st.st_uid != geteuid();
-	r = read_images(f, images, &max_pages);
+	if (f->o.vm.socket) {
+		r = lz_guest_read_files(f, &max_pages);
+	} else {
+		f->others_images = fstat(images, &st) || st.st_uid != geteuid();
+		r = read_images(f, images, &max_pages);
+	}
 	(void)close(images);
 	if (!r)
 		r = lz_record_prepare(f);
@@ -450,7 +503,7 @@ static int fill(struct lz_fill *f, int argc, char **argv)
 		r = begin(f);
 	if (!r)
 		r = serve(f);
-	lz_restorer_unlisten(f);
+	unlisten(f);
 	return r;
 }
 

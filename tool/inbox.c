@@ -6,49 +6,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "tool/session.h"
-
-#ifndef SCM_PIDFD
-#define SCM_PIDFD 0x04
-#endif
-
-/* How much of it the kernel has filled died with who received it: zeroes end it. */
-static struct cmsghdr *next(struct lz_inbox *in, struct cmsghdr *c)
-{
-	struct msghdr h = { .msg_control = &in->control, .msg_controllen = sizeof(in->control) };
-
-	c = c ? CMSG_NXTHDR(&h, c) : CMSG_FIRSTHDR(&h);
-	return c && c->cmsg_len >= CMSG_LEN(0) ? c : NULL;
-}
-
-static int descriptor(const struct cmsghdr *c, size_t n)
-{
-	int fd = -1;
-
-	if (c->cmsg_level == SOL_SOCKET && CMSG_LEN((n + 1) * sizeof(fd)) <= c->cmsg_len &&
-	    (c->cmsg_type == SCM_PIDFD || c->cmsg_type == SCM_RIGHTS))
-		memcpy(&fd, CMSG_DATA(c) + n * sizeof(fd), sizeof(fd));
-	return fd;
-}
-
-void lz_inbox_open(struct lz_inbox *in, struct lz_parcel *p)
-{
-	*p = (struct lz_parcel){ -1, -1, -1 };
-	for (struct cmsghdr *c = next(in, NULL); c; c = next(in, c)) {
-		struct ucred cred;
-
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
-			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
-			p->pid = cred.pid;
-		} else if (c->cmsg_type == SCM_PIDFD && p->pidfd < 0) {
-			p->pidfd = descriptor(c, 0);
-		} else if (c->cmsg_type == SCM_RIGHTS && p->uffd < 0) {
-			p->uffd = descriptor(c, 0);
-		}
-	}
-}
 
 /*
  * No pid and no magic is 0. The byte with a userfaultfd is: there it is the descriptor that tells. The
@@ -58,7 +17,7 @@ static bool is_there(struct lz_inbox *in)
 {
 	struct lz_parcel p;
 
-	lz_inbox_open(in, &p);
+	lz_parcel_open(&in->control, &p);
 	return in->what.pid || p.uffd >= 0;
 }
 
@@ -67,8 +26,8 @@ int lz_inbox_receive(struct lz_inbox *in, uint32_t number, int fd, size_t len)
 	struct iovec io = { .iov_base = &in->what, .iov_len = len };
 	struct msghdr h = { .msg_iov = &io,
 			    .msg_iovlen = 1,
-			    .msg_control = &in->control,
-			    .msg_controllen = sizeof(in->control) };
+			    .msg_control = in->control.bytes,
+			    .msg_controllen = sizeof(in->control.bytes) };
 	ssize_t n;
 
 	if (in->number == number + 1 && is_there(in))
@@ -84,15 +43,4 @@ int lz_inbox_receive(struct lz_inbox *in, uint32_t number, int fd, size_t len)
 	if (!n)
 		return -ECONNRESET;
 	return (size_t)n == len ? 1 : -EPROTO;
-}
-
-void lz_inbox_close_others(struct lz_inbox *in, const struct lz_parcel *p)
-{
-	for (struct cmsghdr *c = next(in, NULL); c; c = next(in, c)) {
-		int fd;
-
-		for (size_t n = 0; (fd = descriptor(c, n)) >= 0; n++)
-			if (fd != p->uffd && fd != p->pidfd)
-				(void)close(fd);
-	}
 }

@@ -276,7 +276,7 @@ static void on_signals(struct keeper *k)
 		abandon(s, LZ_EXIT_LOST);
 }
 
-static void on_restorer(struct lz_fill *f)
+static void hear_restorer(struct lz_fill *f)
 {
 	struct lz_session *s = f->session;
 	int r = lz_restorer_receive(f);
@@ -291,6 +291,19 @@ static void on_restorer(struct lz_fill *f)
 		abandon(s, LZ_EXIT_FAILED);
 	}
 	lz_restorer_hang_up(f);
+}
+
+static void on_restorer(struct lz_fill *f, bool connects, bool speaks)
+{
+	struct lz_session *s = f->session;
+
+	if (connects && lz_restorer_accept(f))
+		abandon(s, LZ_EXIT_FAILED);
+	/* Who is turned away is not a sign of life. */
+	if (connects && s->restorer_fd >= 0)
+		s->heard_ns = lz_out_now();
+	if (speaks)
+		hear_restorer(f);
 }
 
 static bool is_restoring(const struct lz_fill *f)
@@ -322,6 +335,17 @@ static void check_patience(struct lz_fill *f)
 	}
 }
 
+static void attend_guests(struct lz_fill *f)
+{
+	struct lz_session *s = f->session;
+	int r = lz_firecracker_attend(f);
+
+	if (r < 0 && is_restoring(f))
+		abandon(s, LZ_EXIT_FAILED);
+	else if (r && is_restoring(f))
+		set_phase(s, LZ_FILL_RUNNING);
+}
+
 static void show(struct keeper *k, bool last)
 {
 	struct lazyd_stats s;
@@ -338,28 +362,32 @@ static void look(struct keeper *k)
 {
 	struct lz_fill *f = k->f;
 	struct lz_session *s = f->session;
-	struct pollfd p[] = {
+	bool serves_vms = f->o.vm.socket, showing = s->started_ns && k->shows;
+	struct pollfd p[1 + LZ_FIRECRACKER_POLLS] = {
 		{ .fd = s->signal_fd, .events = POLLIN },
 		{ .fd = s->listen_fd, .events = POLLIN },
 		{ .fd = s->restorer_fd, .events = POLLIN },
 	};
-	bool showing = s->started_ns && k->shows;
-	int rest = f->o.stuck_timeout_s ? LZ_WATCH_MS : -1;
-	int timeout = showing ? LOOK_MS : is_restoring(f) || k->checker ? 200 : rest;
+	bool waits = !serves_vms && is_restoring(f);
+	int rest = f->o.stuck_timeout_s ? LZ_WATCH_MS : -1, most = -1;
+	unsigned nr = 3;
+	int timeout = showing ? LOOK_MS : waits || k->checker ? 200 : rest;
 
-	if (poll(p, 3, timeout) < 0 && errno != EINTR)
+	if (serves_vms)
+		nr = 1 + lz_firecracker_poll(f, p + 1, &most);
+	if (most >= 0 && (timeout < 0 || most < timeout))
+		timeout = most;
+	if (poll(p, nr, timeout) < 0 && errno != EINTR)
 		abandon(s, LZ_EXIT_FAILED);
 	if (p[0].revents)
 		on_signals(k);
-	if (p[1].revents && lz_restorer_accept(f))
-		abandon(s, LZ_EXIT_FAILED);
-	/* Who is turned away is not a sign of life. */
-	if (p[1].revents && s->restorer_fd >= 0)
-		s->heard_ns = lz_out_now();
-	if (p[2].revents)
-		on_restorer(f);
+	if (serves_vms) {
+		attend_guests(f);
+	} else {
+		on_restorer(f, p[1].revents, p[2].revents);
+		check_patience(f);
+	}
 	watch_worker(k);
-	check_patience(f);
 	check_checker(k);
 	lz_record_attend(f);
 	show(k, false);
@@ -412,6 +440,8 @@ static int run(struct keeper *k)
 		look(k);
 	}
 	show(k, true);
+	if (f->o.vm.socket)
+		lz_firecracker_end(f); /* who has not been heard to the end is not to be held */
 	lz_last_hold(f);
 	lazyd_stats(NULL, f->state, &s);
 	if (f->session->status)
@@ -449,7 +479,10 @@ int lz_keeper_succeed(struct lz_fill *f, const char *event)
 		(void)close(s->keeper_pidfd);
 	s->keeper_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	sweep_descriptors(s);
-	lz_restorer_succeed(f);
+	if (f->o.vm.socket)
+		lz_firecracker_succeed(f);
+	else
+		lz_restorer_succeed(f);
 	lz_store_ready();
 	f->worker = 0;
 	if (r || s->keeper_pidfd < 0 || ++s->nr_early > EARLY_MAX)

@@ -85,6 +85,9 @@ void lz_last_kill(struct lz_fill *f, const char *reason)
 	for (uint32_t i = 0; i < s->nr_said; i++)
 		if (s->said[i].type == LZ_SAID_UFFD && s->said[i].own >= 0)
 			n += lz_last_kill_tree(s->said[i].own);
+	for (uint32_t i = 0; i < s->nr_guests; i++)
+		if (s->guest[i].state == LZ_GUEST_HERE && s->guest[i].own >= 0)
+			n += lz_last_kill_tree(s->guest[i].own);
 	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=killed-tasks count=%u reason=\"%s\"",
 		   n, reason);
 	s->status = LZ_EXIT_LOST;

@@ -99,17 +99,20 @@ static void connected(struct lz_fill *f)
  * As they were at the connect. A user whom our user namespace does not know shows as the overflow uid,
  * which is nobody's here.
  */
-static bool may_connect(const struct lz_fill *f, int fd)
+bool lz_restorer_admits(const struct lz_fill *f, int fd)
 {
 	struct ucred who = { .pid = -1, .uid = (uid_t)-1 };
+	const struct lz_vm_options *vm = &f->o.vm;
 	socklen_t len = sizeof(who);
 
 	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) &&
-	    (who.uid == geteuid() || who.uid == 0))
+	    (who.uid == geteuid() || who.uid == 0 ||
+	     (who.uid >= vm->uid_from && who.uid <= vm->uid_upto)))
 		return true;
 	lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
-		   "event=stranger uid=%d pid=%d turned away: only uid %d and root may restore",
-		   (int)who.uid, (int)who.pid, (int)geteuid());
+		   "event=stranger uid=%d pid=%d turned away: only uid %d and root may restore%s",
+		   (int)who.uid, (int)who.pid, (int)geteuid(),
+		   vm->socket ? ", and those of --allow-user" : "");
 	return false;
 }
 
@@ -120,28 +123,13 @@ int lz_restorer_accept(struct lz_fill *f)
 
 	if (fd < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
-	if (!may_connect(f, fd)) {
+	if (!lz_restorer_admits(f, fd)) {
 		(void)close(fd);
 		return 0;
 	}
 	s->restorer_fd = fd;
 	connected(f);
 	return 0;
-}
-
-/* Is @fd a socket of the name above, and does it listen? */
-static bool is_of_name(int fd, bool *listens)
-{
-	struct sockaddr_un a = { 0 };
-	socklen_t len = sizeof(a), size = sizeof(int);
-	int accepts;
-
-	if (getsockname(fd, (struct sockaddr *)&a, &len) || a.sun_family != AF_UNIX ||
-	    strncmp(a.sun_path, NAME, sizeof(a.sun_path)) != 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size))
-		return false;
-	*listens = accepts;
-	return true;
 }
 
 /* A connection that was accepted and not noted; or one that nobody needs. */
@@ -152,9 +140,10 @@ static void take_or_close(void *arg, int fd, const char *link)
 	bool listens;
 
 	(void)link;
-	if (fd == s->listen_fd || fd == s->restorer_fd || !is_of_name(fd, &listens))
+	if (fd == s->listen_fd || fd == s->restorer_fd || !lz_fds_is_socket(fd, NAME, &listens))
 		return;
-	if (!listens && s->phase == LZ_FILL_RESTORING && s->restorer_fd < 0 && may_connect(f, fd))
+	if (!listens && s->phase == LZ_FILL_RESTORING && s->restorer_fd < 0 &&
+	    lz_restorer_admits(f, fd))
 		s->restorer_fd = fd;
 	else
 		(void)close(fd);
@@ -276,14 +265,14 @@ static int take(struct lz_fill *f)
 
 	if (r <= 0)
 		return r;
-	lz_inbox_open(&s->inbox, &p);
+	lz_parcel_open(&s->inbox.control, &p);
 	r = expecting ? take_descriptor(f, &p) : take_pid(f, s->inbox.what.pid);
 	if (r < 0)
 		return r;
 	/* Who dies before this leaves a descriptor too many, until all is over. */
 	if (!expecting)
 		p = (struct lz_parcel){ -1, -1, -1 };
-	lz_inbox_close_others(&s->inbox, &p);
+	lz_parcel_close_others(&s->inbox.control, &p);
 	return r;
 }
 

@@ -73,7 +73,7 @@ int lz_session_open(struct lz_session **out, int fd)
 	if (!s)
 		return -errno;
 	if (s->magic == MAGIC && s->version == LZ_SESSION_VERSION && s->size == sizeof(*s) &&
-	    s->nr_said <= LZ_SAID_MAX) {
+	    s->nr_said <= LZ_SAID_MAX && s->nr_guests <= LZ_GUESTS_MAX) {
 		*out = s;
 		return 0;
 	}
@@ -110,6 +110,7 @@ uint64_t lz_session_fingerprint(const struct lz_fill *f)
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
 	mix(&hash, f->nr_tasks);
+	mix(&hash, f->snapshot.fingerprint);
 	for (uint32_t i = 0; i < f->nr_tasks; i++) {
 		const struct lz_fill_task *t = &f->task[i];
 

@@ -11,6 +11,7 @@
 #define LZ_SESSION_H
 
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,11 +19,24 @@
 #include <sys/types.h>
 
 #include "tool/addr.h"
+#include "tool/guest.h"
+#include "tool/parcel.h"
 #include "tool/replace.h"
 #include "tool/service.h"
+#include "tool/snapshot.h"
 #include "uffd/lazyd.h"
 
 enum { LZ_TASKS_MAX = 4096, LZ_REASON_MAX = 256 };
+
+/* Of --firecracker. */
+struct lz_vm_options {
+	const char *socket; /* NULL: it is a restore of CRIU that is waited for */
+	const char *memory, *layer[LZ_LAYERS_MAX];
+	unsigned nr_layers;
+	uint32_t max;                /* VMs at a time */
+	uint32_t uid_from, uid_upto; /* who may connect besides us and root; from > upto: nobody */
+	bool detach;                 /* ends when those that have come are full */
+};
 
 /* What the command line asked for. Strings are argv's. */
 struct lz_fill_options {
@@ -39,6 +53,7 @@ struct lz_fill_options {
 	const char *record, *replay; /* files of working sets; NULL: none */
 	uint32_t record_window_s;    /* 0: for ever */
 	bool no_sweep;               /* until the first SIGTERM or SIGINT */
+	struct lz_vm_options vm;
 };
 
 /* A task of the images, in pstree's order. */
@@ -76,17 +91,17 @@ struct lz_inbox {
 		int32_t pid;
 		char byte;
 	} what;
-	_Alignas(struct cmsghdr) char control[256];
+	struct lz_control control;
 };
 
 enum lz_fill_phase {
-	LZ_FILL_RESTORING, /* tasks are being assembled */
-	LZ_FILL_RUNNING,   /* the restorer has finished: the sweep may run */
-	LZ_FILL_ABANDON,   /* give up: fail closed what is owed */
+	LZ_FILL_RESTORING, /* tasks are being assembled; or VMs may come */
+	LZ_FILL_RUNNING, /* the restorer has finished: the sweep may run; or no VM comes any more */
+	LZ_FILL_ABANDON, /* give up: fail closed what is owed */
 };
 
 /* To be counted up with any change of what is below, or of what it means. */
-enum { LZ_SESSION_VERSION = 2 };
+enum { LZ_SESSION_VERSION = 3 };
 
 /*
  * Shared by keeper and worker, and with those that come after them by execve(). Each field has one
@@ -97,7 +112,7 @@ struct lz_session {
 	uint64_t magic;
 	uint32_t version, size;
 	int32_t session_fd, state_fd; /* of this, and of what the engine shares */
-	uint64_t fingerprint;         /* of the tasks in the images */
+	uint64_t fingerprint;         /* of the tasks in the images, of the VMs' memory */
 	struct lz_addr peer;          /* --page-server: a name is looked up once */
 	/* who looks whether it could go on with it: its pid, if so */
 	int32_t understood;
@@ -128,6 +143,11 @@ struct lz_session {
 	/* keeper */
 	struct lz_inbox inbox;
 	struct lz_said said[LZ_SAID_MAX];
+	/* --firecracker; keeper */
+	uint32_t nr_guests; /* records that have been used are below it */
+	uint32_t nr_heard;  /* counts the VMs that the worker is to look for */
+	uint32_t vms_full, vms_gone, vms_refused;
+	struct lz_guest guest[LZ_GUESTS_MAX];
 };
 
 struct lz_fill {
@@ -136,6 +156,8 @@ struct lz_fill {
 	bool others_images; /* they are another user's */
 	struct lazyd_memory **memory;
 	int nr_memories;
+	struct lz_addr vm_addr;      /* where VMs come to */
+	struct lz_snapshot snapshot; /* their memory; memory[] has it in pages of 4 KiB, of 2 MiB */
 	struct lz_fill_task *task;
 	uint32_t nr_tasks;
 	/* What follows from said[0 .. nr_folded). */
@@ -211,19 +233,58 @@ int lz_upgrade_exec(struct lz_fill *f);
  * come is there until the next number is asked for.
  */
 int lz_inbox_receive(struct lz_inbox *in, uint32_t number, int fd, size_t len);
-struct lz_parcel {
-	int uffd, pidfd; /* -1: none came */
-	pid_t pid;       /* of the sender; -1: not told */
+
+/* guest.c: the command line of VMs, and their memory. */
+enum {
+	LZ_GUEST_FIRECRACKER = 512,
+	LZ_GUEST_MEMORY,
+	LZ_GUEST_LAYER,
+	LZ_GUEST_ALLOW_USER,
+	LZ_GUEST_MAX_VMS,
+	LZ_GUEST_DETACH,
 };
-/* The first descriptor of each kind that came with the message. */
-void lz_inbox_open(struct lz_inbox *in, struct lz_parcel *p);
-/* Closes all that came with it but those in @p. */
-void lz_inbox_close_others(struct lz_inbox *in, const struct lz_parcel *p);
+/* clang-format off */
+#define LZ_GUEST_NAMES \
+	{ "firecracker", required_argument, NULL, LZ_GUEST_FIRECRACKER }, \
+	{ "memory", required_argument, NULL, LZ_GUEST_MEMORY }, \
+	{ "layer", required_argument, NULL, LZ_GUEST_LAYER }, \
+	{ "allow-user", required_argument, NULL, LZ_GUEST_ALLOW_USER }, \
+	{ "max-vms", required_argument, NULL, LZ_GUEST_MAX_VMS }, \
+	{ "detach-when-full", no_argument, NULL, LZ_GUEST_DETACH }
+/* clang-format on */
+/* The option that getopt_long() returned as @c: -1 to go on, else the exit status. check(): all of them. */
+int lz_guest_option(struct lz_fill_options *o, int c);
+int lz_guest_check_options(const struct lz_fill_options *o);
+/* Opens the files, before the working directory is left; then makes memories of them. 0, or LZ_EXIT_X with
+ * the reason printed. */
+int lz_guest_open_files(struct lz_fill *f);
+int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages);
+/* The number of the memory in pages of that size. False: there is none. */
+bool lz_guest_memory(const struct lz_fill *f, uint64_t page_size, int *memory);
+
+/*
+ * firecracker.c: the socket that VMs come to, and their lives. 0, or -errno with the reason logged.
+ */
+int lz_firecracker_listen(struct lz_fill *f);
+/* Who has connected is heard; nobody else comes. */
+void lz_firecracker_unlisten(struct lz_fill *f);
+/* And who has not been heard to the end is refused. */
+void lz_firecracker_end(struct lz_fill *f);
+/* What is to be polled, at most LZ_FIRECRACKER_POLLS; and how often, at least: -1: no matter. */
+enum { LZ_FIRECRACKER_POLLS = 65 };
+unsigned lz_firecracker_poll(const struct lz_fill *f, struct pollfd *p, int *timeout_ms);
+/* Hears who has something to say, and buries who is no more; at any time. 1: nobody comes any more and all
+ * who did have been heard; -ETIME: nobody has come in time. */
+int lz_firecracker_attend(struct lz_fill *f);
+/* As lz_restorer_succeed(). */
+void lz_firecracker_succeed(struct lz_fill *f);
 
 /* restorer.c: CRIU's lazy-pages socket. 0, or -errno with the reason logged. */
 int lz_restorer_listen(struct lz_fill *f);
 /* Of a user who may not restore the connection is closed, and listen_fd stays. */
 int lz_restorer_accept(struct lz_fill *f);
+/* May who has connected as @fd restore? Logs who may not. */
+bool lz_restorer_admits(const struct lz_fill *f, int fd);
 /* Takes what can be read. 1: the restorer has finished, 0: more to come, -errno: it failed. */
 int lz_restorer_receive(struct lz_fill *f);
 void lz_restorer_hang_up(struct lz_fill *f);

@@ -69,12 +69,15 @@ static bool is_needed(const struct lz_fill *f, int fd, const char *link)
 	const int named[] = { s->session_fd, s->state_fd,    s->kick_fd,
 			      s->listen_fd,  s->restorer_fd, v->log.fd,
 			      v->stats_fd,   v->pidfile_fd,  f->record.fd };
+	bool listens;
 
 	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++)
 		if (fd == named[i])
 			return true;
 	if (fd == s->keeper_pidfd)
 		return false;
+	if (f->o.vm.socket && lz_fds_is_socket(fd, lz_addr_file(&f->vm_addr), &listens))
+		return true;
 	return strcmp(link, "anon_inode:[userfaultfd]") == 0 ||
 	       strcmp(link, "anon_inode:[pidfd]") == 0 || strncmp(link, "pidfd:", 6) == 0;
 }

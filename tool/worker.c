@@ -21,7 +21,8 @@
 struct worker {
 	struct lz_fill *f;
 	struct lazyd *l;
-	int epoll_fd; /* readable: the keeper has called, or is dead */
+	int epoll_fd;      /* readable: the keeper has called, or is dead */
+	uint32_t nr_heard; /* of the session's, when the VMs were last looked at */
 };
 
 enum { KICKED, KEEPER_DIED };
@@ -39,6 +40,26 @@ static void tell_store(void *arg, int fd, int is_open)
 {
 	(void)arg;
 	(is_open ? lz_store_keep : lz_store_drop)(fd, "task");
+}
+
+static void tell_keeper(const struct lz_session *s)
+{
+	(void)syscall(SYS_pidfd_send_signal, s->keeper_pidfd, SIGCHLD, NULL, 0);
+}
+
+static void end_guest(void *arg, int uffd, int is_gone)
+{
+	struct lz_session *s = ((struct lz_fill *)arg)->session;
+
+	for (uint32_t i = 0; i < s->nr_guests; i++) {
+		struct lz_guest *g = &s->guest[i];
+
+		if (g->state != LZ_GUEST_HERE || g->uffd != uffd || g->end)
+			continue;
+		__atomic_store_n(&g->end, is_gone ? LZ_GUEST_GONE : LZ_GUEST_FULL,
+				 __ATOMIC_RELEASE);
+		tell_keeper(s);
+	}
 }
 
 /* Why it cannot go on; -1. */
@@ -100,6 +121,9 @@ static int open_engine(struct worker *w)
 				   .no_sweep = f->o.no_sweep,
 				   .record = f->o.record != NULL,
 				   .record_ns = f->o.record_window_s * UINT64_C(1000000000),
+				   .closed = end_guest,
+				   .closed_arg = f,
+				   .stays = f->o.vm.socket != NULL,
 				   .remote = f->remote.size ? &f->remote : NULL };
 	int r;
 
@@ -126,7 +150,39 @@ static int open_engine(struct worker *w)
 			   (double)(lz_out_now() - f->session->stopped_ns) / 1e6);
 	f->session->stopped_ns = 0;
 	(void)lazyd_watch(w->l, w->epoll_fd);
+	w->nr_heard = f->session->nr_heard - 1; /* to be looked at once, whoever was seen before */
 	return 0;
+}
+
+static void attach_guest(struct worker *w, struct lz_guest *g)
+{
+	const struct lz_regions *m = &g->regions;
+	int memory, r;
+
+	(void)lz_guest_memory(w->f, m->page_size, &memory);
+	r = lazyd_attach_at(w->l, memory, g->uffd, g->pidfd, m->place, m->nr);
+	g->attached = 1;
+	/* -EEXIST: attached by a worker that died before it could note it. */
+	if (r >= 0 || r == -EEXIST)
+		return;
+	lz_log_say(&w->f->o.service.log, LAZYD_LOG_ERROR, "event=attach pid=%d error=\"%s\"",
+		   (int)g->pid, lazyd_error(w->l));
+	__atomic_store_n(&g->end, LZ_GUEST_FAILED, __ATOMIC_RELEASE);
+	tell_keeper(w->f->session);
+}
+
+static void attend_guests(struct worker *w)
+{
+	struct lz_session *s = w->f->session;
+	uint32_t nr = __atomic_load_n(&s->nr_heard, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; nr != w->nr_heard && i < s->nr_guests; i++) {
+		struct lz_guest *g = &s->guest[i];
+
+		if (__atomic_load_n(&g->state, __ATOMIC_ACQUIRE) == LZ_GUEST_HERE && !g->attached)
+			attach_guest(w, g);
+	}
+	w->nr_heard = nr;
 }
 
 /* What the keeper has put into the session since the last look. 1: more to do, 0: nothing is owed,
@@ -148,13 +204,17 @@ static int attend(struct worker *w)
 		if (r < 0 && r != -EEXIST)
 			return fail(w, "attach", lazyd_error(w->l));
 	}
-	if (s->phase == LZ_FILL_RUNNING && !s->started) {
+	attend_guests(w);
+	/* A VM is whole when it comes, and served like that. */
+	if ((s->phase == LZ_FILL_RUNNING || w->f->o.vm.socket) && !s->started) {
 		if (lazyd_start(w->l))
 			return fail(w, "start", lazyd_error(w->l));
 		s->started = 1;
 	}
 	if (s->nr_terms)
 		lazyd_sweep(w->l);
+	if (s->phase == LZ_FILL_RUNNING)
+		lazyd_finish(w->l);
 	if (s->phase != LZ_FILL_ABANDON)
 		return 1;
 	n = lazyd_abandon(w->l);
@@ -198,7 +258,7 @@ void lz_worker_run(struct lz_fill *f)
 	if (!r) {
 		/* Stays until that has been reported, and would do it itself. */
 		s->filled = 1;
-		(void)syscall(SYS_pidfd_send_signal, s->keeper_pidfd, SIGCHLD, NULL, 0);
+		tell_keeper(s);
 		while (!look(&w, -1)) {
 		}
 	} else if (r < 0 && (w.epoll_fd < 0 || !look(&w, 0))) {

@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# VMs whose memory is of 2 MiB pages: filled, with a balloon that takes some back, beside VMs of 4 KiB pages of the same
+# file; and what cannot be served in such pages is said. The pages are reserved for the test and given back.
+# shellcheck source-path=SCRIPTDIR source=lib-fc.sh
+. "${0%/*}/lib-fc.sh"
+
+KNOB=/proc/sys/vm/nr_hugepages
+HAD=$(cat $KNOB 2>/dev/null) || skip "this kernel has no huge pages"
+trap 'clean_up; echo "$HAD" >$KNOB' EXIT
+NR=100
+echo $((HAD + NR)) >$KNOB 2>/dev/null
+[ "$(cat $KNOB)" -ge $((HAD + NR)) ] || skip "there are not $NR free huge pages to be had"
+
+MIB=64
+TRUTH=$DIR/memory
+"$PEER" base "$TRUTH" $MIB 4 || fail "no memory file"
+
+ROW="2 MiB"
+fill --memory "$TRUTH"
+vm_ok --huge
+says "page_size=2097152"
+vm_ok --huge --layout 0+48,48+16 --threads 4 --operations 3000 --remove 5
+vm_ok --huge --api 1.7 --threads 1 --operations 2000 --remove 50
+
+ROW="2 MiB beside 4 KiB"
+start_vm huge --huge --operations 5000 --remove 2
+start_vm small --operations 5000 --remove 10
+for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+
+ROW="2 MiB, and its worker dies"
+start_vm huge --huge --operations 20000 --remove 2 --threads 2
+kill -KILL "$(pgrep -P "$FILL_PID")"
+vm_ok --huge
+wait "${PIDS[-1]}" || fail "a VM: $(tail -n 1 "$DIR/peer-huge.out")"
+fill_stops 0
+[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+
+ROW="layers that meet within a page of 2 MiB"
+"$PEER" diff "$DIR/diff" "$TRUTH" $MIB 9 10 || fail "no diff"
+cp --sparse=always "$TRUTH" "$DIR/base"
+fill --memory "$DIR/base" --layer "$DIR/diff"
+vm --huge
+[ $? = 137 ] || fail "served all the same: $(tail -n 1 "$DIR/peer.out")"
+says "this memory cannot be served in pages of 2 MiB"
+vm_ok
+fill_stops 0
+echo ok

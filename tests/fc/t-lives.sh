@@ -1,0 +1,151 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What may become of a VM, and of lazyd under it: a balloon that takes memory while it arrives, death at each step of the
+# handshake and after it, bytes that cannot be had, workers and keepers that are killed, another binary in the place of
+# this one, and the end. One VM's fate is no other's.
+# shellcheck source-path=SCRIPTDIR source=lib-fc.sh
+. "${0%/*}/lib-fc.sh"
+
+MIB=64
+TRUTH=$DIR/memory
+"$PEER" base "$TRUTH" $MIB 2 || fail "no memory file"
+
+ROW="balloon"
+fill --memory "$TRUTH"
+for seed in 1 2 3 4; do
+	vm_ok --layout 0+48,48+16 --threads 4 --operations 4000 --remove 25 --seed $seed
+	grep -q 'removed=[1-9]' "$DIR/peer.out" || fail "the balloon took nothing"
+done
+ROW="a balloon that takes nearly all"
+vm_ok --threads 8 --operations 2000 --remove 90
+
+# ---- a VM dies ----
+
+for step in connected sent half loading running removing; do
+	ROW="dies at $step"
+	pieces=()
+	[ $step != half ] || pieces=(--pieces 40)
+	start_vm other --operations 3000 --remove 10
+	vm --die $step "${pieces[@]}" --operations 3000 --remove 5
+	[ $? = 137 ] || fail "the VM did not die: $(tail -n 1 "$DIR/peer.out")"
+	wait "${PIDS[-1]}" || fail "another VM: $(tail -n 1 "$DIR/peer-other.out")"
+done
+ROW="the dead"
+says event=vm-gone
+fill_stops 0
+[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+grep -q '"ev_remove": *[1-9]' "$DIR/stats.json" || fail "no event of a removal"
+
+# ---- one that waits when it dies: noticed at once, and nothing is filled for it any more ----
+
+ROW="killed from outside"
+fill --memory "$TRUTH"
+start_vm held --hold
+within 20 grep -q ok "$DIR/peer-held.out" || fail "no VM"
+says event=vm-full
+start_vm again --hold --layout 0+32
+says "event=vm-arrived pid=[0-9]* regions=1 bytes=33554432"
+kill -KILL "$(pgrep -P "${PIDS[-1]}")"
+within 20 is_dead "${PIDS[-1]}" || fail "it does not die"
+let_go
+wait "${PIDS[-2]}" || fail "the other VM: $(tail -n 1 "$DIR/peer-held.out")"
+fill_stops 0
+
+# ---- bytes that cannot be had: the VM is killed, and that is said ----
+
+ROW="a memory file that is cut short"
+cp --sparse=always "$TRUTH" "$DIR/cut"
+fill --memory "$DIR/cut"
+truncate -s 16M "$DIR/cut"
+vm
+[ $? = 137 ] || fail "a VM without its memory was not killed: $(tail -n 1 "$DIR/peer.out")"
+says event=vm-gone
+says event=bytes-lost
+fill_stops 3
+
+ROW="a memory file that is written to"
+cp --sparse=always "$TRUTH" "$DIR/cut"
+fill --memory "$DIR/cut"
+printf x | dd of="$DIR/cut" bs=1 seek=1000000 conv=notrunc status=none
+vm
+[ $? = 137 ] || fail "a VM of a changed memory file was not killed"
+fill_stops 3
+
+# ---- lazyd dies ----
+
+# pair: KEEPER and WORKER
+pair() {
+	WORKER=$(pgrep -P "$KEEPER" | head -n 1)
+	[ -n "$WORKER" ]
+}
+
+ROW="its worker dies"
+fill --memory "$TRUTH"
+KEEPER=$FILL_PID
+for i in 1 2 3 4 5 6; do start_vm "$i" --operations 20000 --remove 10 --seed "$i" --threads 2; done
+for i in $(seq 8); do
+	within 20 pair || fail "no worker"
+	kill -KILL "$WORKER"
+	sleep "0.0$((RANDOM % 10))"
+done
+for pid in "${PIDS[@]: -6}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-[1-6].out)"; done
+vm_ok
+
+ROW="its keeper dies"
+for i in 1 2 3 4 5 6; do start_vm "$i" --operations 20000 --remove 10 --seed "$i" --threads 2; done
+for i in $(seq 6); do
+	within 20 pair || fail "no worker"
+	kill -KILL "$KEEPER"
+	KEEPER=$WORKER
+	PIDS+=("$KEEPER")
+	vm_ok --threads 1
+done
+for pid in "${PIDS[@]: -12:6}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-[1-6].out)"; done
+wait "$FILL_PID" 2>/dev/null
+FILL_PID=$KEEPER
+vm_ok
+kill -TERM "$KEEPER"
+within 60 is_dead "$KEEPER" || fail "the last keeper does not end"
+FILL_PID=
+grep -q '"exit_status": *0' "$DIR/stats.json" || fail "no success: $(cat "$DIR/stats.json")"
+
+ROW="it becomes another binary"
+fill --memory "$TRUTH"
+start_vm upgraded --operations 40000 --remove 10
+kill -USR2 "$FILL_PID"
+says event=upgraded
+vm_ok
+wait "${PIDS[-1]}" || fail "a VM: $(tail -n 1 "$DIR/peer-upgraded.out")"
+fill_stops 0
+
+# ---- the end ----
+
+ROW="--detach-when-full"
+fill --memory "$TRUTH" --detach-when-full
+vm_ok
+fill_ends 0
+[ "$(stat_of vms_full)" = 1 ] || fail "not one VM"
+
+ROW="--max-vms: the others wait"
+fill --memory "$TRUTH" --max-vms 2
+for i in 1 2 3 4 5 6; do start_vm "$i"; done
+for pid in "${PIDS[@]: -6}"; do wait "$pid" || fail "a VM that had to wait"; done
+fill_stops 0
+[ "$(stat_of vms_full)" = 6 ] || fail "not six VMs"
+
+ROW="--restore-timeout"
+fill --memory "$TRUTH" --restore-timeout 1
+fill_ends 1
+
+# ---- who may ----
+
+ROW="a jailed VM"
+fill --memory "$TRUTH" --allow-user 10000-10001
+[ "$(stat -c %a "$SOCKET")" = 666 ] || fail "others cannot connect"
+vm_ok --user 10001
+ln "$SOCKET" "$DIR/inside"
+timeout 60 "$PEER" run "$DIR/inside" "$TRUTH" >"$DIR/peer.out" 2>&1 </dev/null || fail "not through a link"
+timeout 2 "$PEER" run --user 10002 --quiet "$SOCKET" "$TRUTH" >"$DIR/peer.out" 2>&1 </dev/null
+says "event=stranger uid=10002"
+fill_stops 0
+echo ok

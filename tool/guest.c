@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* `lazyd fill --firecracker`: its part of the command line, and the memory that all VMs have in common. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tool/session.h"
+#include "tool/tool.h"
+
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
+enum { SMALL, HUGE, NR_SIZES };
+static const uint64_t SIZES[NR_SIZES] = { PAGE, HUGE_PAGE };
+
+/* ---- the command line ---- */
+
+/* "1000" or "100000-165535". */
+static int take_users(struct lz_fill_options *o)
+{
+	unsigned long from, upto;
+	char *end;
+
+	errno = 0;
+	from = upto = strtoul(optarg, &end, 10);
+	if (end != optarg && *end == '-')
+		upto = strtoul(end + 1, &end, 10);
+	if (errno || end == optarg || *end || from > upto || upto >= UINT32_MAX)
+		return lz_service_usage(&o->service,
+					"--allow-user takes a uid or two with a - between, not",
+					optarg);
+	o->vm.uid_from = (uint32_t)from;
+	o->vm.uid_upto = (uint32_t)upto;
+	return -1;
+}
+
+int lz_guest_option(struct lz_fill_options *o, int c)
+{
+	struct lz_vm_options *vm = &o->vm;
+	long n;
+
+	switch (c) {
+	case LZ_GUEST_FIRECRACKER:
+		vm->socket = optarg;
+		return -1;
+	case LZ_GUEST_MEMORY:
+		vm->memory = optarg;
+		return -1;
+	case LZ_GUEST_LAYER:
+		if (vm->nr_layers == LZ_LAYERS_MAX)
+			return lz_service_usage(
+				&o->service, "there can be 64 of --layer, and one more is", optarg);
+		vm->layer[vm->nr_layers++] = optarg;
+		return -1;
+	case LZ_GUEST_ALLOW_USER:
+		return take_users(o);
+	case LZ_GUEST_MAX_VMS:
+		n = lz_service_number(optarg, LZ_GUESTS_MAX);
+		if (n <= 0)
+			return lz_service_usage(&o->service,
+						"--max-vms takes a number from 1 to 1024, not",
+						optarg);
+		vm->max = (uint32_t)n;
+		return -1;
+	default:
+		vm->detach = true;
+		return -1;
+	}
+}
+
+int lz_guest_check_options(const struct lz_fill_options *o)
+{
+	const struct lz_vm_options *vm = &o->vm;
+	const char *stray = vm->memory                     ? "--memory"
+			    : vm->nr_layers                ? "--layer"
+			    : vm->detach                   ? "--detach-when-full"
+			    : vm->max                      ? "--max-vms"
+			    : vm->uid_from <= vm->uid_upto ? "--allow-user"
+							   : NULL;
+
+	if (!vm->socket)
+		return stray ? lz_service_usage(&o->service, "without --firecracker there is no",
+						stray)
+			     : -1;
+	if (!vm->memory)
+		return lz_service_usage(&o->service, "which --memory have the VMs that come to",
+					vm->socket);
+	return -1;
+}
+
+/* ---- their memory ---- */
+
+/* Three descriptors a VM. */
+static void raise_descriptors(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l))
+		return;
+	l.rlim_cur = l.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &l);
+}
+
+static bool is_others(const struct lz_snapshot *s)
+{
+	struct stat st;
+
+	for (unsigned n = 0; n < s->nr; n++)
+		if (fstat(s->fd[n], &st) || st.st_uid != geteuid())
+			return true;
+	return false;
+}
+
+int lz_guest_open_files(struct lz_fill *f)
+{
+	const struct lz_vm_options *vm = &f->o.vm;
+	struct lazyd_why why = { { 0 } };
+	char address[sizeof("unix:") + 128];
+
+	if (!vm->socket)
+		return LZ_EXIT_OK;
+	raise_descriptors();
+	if (snprintf(address, sizeof(address), "unix:%s", vm->socket) >= (int)sizeof(address))
+		return lz_service_usage(&f->o.service, "too long for a unix socket is", vm->socket);
+	if (lz_addr_parse(&f->vm_addr, address, NULL))
+		return LZ_EXIT_USAGE;
+	if (lz_snapshot_open(&f->snapshot, vm->memory, vm->layer, vm->nr_layers, &why))
+		return lz_service_refuse(&f->o.service, why.text);
+	f->others_images = is_others(&f->snapshot);
+	return LZ_EXIT_OK;
+}
+
+/* All that there can be: how large a VM's pages are it says itself. */
+int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages)
+{
+	struct lazyd_why why = { { 0 } };
+
+	f->memory = calloc(NR_SIZES, sizeof(*f->memory));
+	if (!f->memory)
+		return lz_service_refuse(&f->o.service, strerror(ENOMEM));
+	for (unsigned i = 0; i < NR_SIZES; i++) {
+		int r = lz_snapshot_memory(&f->snapshot, SIZES[i], &f->memory[i], &why);
+
+		if (r && i == SMALL)
+			return lz_service_refuse(&f->o.service, why.text);
+		if (r)
+			break;
+		f->nr_memories++;
+	}
+	*max_pages = lazyd_memory_pages(f->memory[SMALL]);
+	return LZ_EXIT_OK;
+}
+
+bool lz_guest_memory(const struct lz_fill *f, uint64_t page_size, int *memory)
+{
+	*memory = page_size == SIZES[HUGE] ? HUGE : SMALL;
+	return *memory < f->nr_memories;
+}

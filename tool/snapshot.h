@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory of a VM as files: one of all its bytes, and diffs over it, each a sparse file of the same
+ * length that has the pages which changed, where they are. The last file that has a page is right; what
+ * none has is zero. Where a page is, is told by the holes (SEEK_DATA): nothing is merged.
+ */
+#ifndef LZ_SNAPSHOT_H
+#define LZ_SNAPSHOT_H
+
+#include <stdint.h>
+
+#include "uffd/lazyd.h"
+
+enum { LZ_LAYERS_MAX = 64 };
+
+struct lz_snapshot {
+	uint64_t size;
+	unsigned nr; /* files, that of all bytes first */
+	int fd[LZ_LAYERS_MAX + 1];
+	const char *name[LZ_LAYERS_MAX + 1]; /* the caller's */
+	uint64_t fingerprint;                /* of what the files are, as far as stat() tells */
+};
+
+/* Opens @memory and @nr_layers of @layer. 0, or -errno and the sentence. close() after a failure too. */
+int lz_snapshot_open(struct lz_snapshot *s, const char *memory, const char *const *layer,
+		     unsigned nr_layers, struct lazyd_why *why);
+void lz_snapshot_close(struct lz_snapshot *s);
+/* As a memory, whose addresses are the file's offsets, in pages of @page_size. The files stay @s's. */
+int lz_snapshot_memory(const struct lz_snapshot *s, uint64_t page_size, struct lazyd_memory **out,
+		       struct lazyd_why *why);
+
+#endif
