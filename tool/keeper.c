@@ -479,10 +479,7 @@ int lz_keeper_succeed(struct lz_fill *f, const char *event)
 		(void)close(s->keeper_pidfd);
 	s->keeper_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	sweep_descriptors(s);
-	if (f->o.vm.socket)
-		lz_firecracker_succeed(f);
-	else
-		lz_restorer_succeed(f);
+	(f->o.vm.socket ? lz_firecracker_succeed : lz_restorer_succeed)(f);
 	lz_store_ready();
 	f->worker = 0;
 	if (r || s->keeper_pidfd < 0 || ++s->nr_early > EARLY_MAX)

@@ -184,6 +184,9 @@ struct lz_fill {
 	pid_t worker;                /* the keeper's; 0: there is none */
 };
 
+/* fill_options.c: the command line. -1 to go on, else the exit status. */
+int lz_fill_options_take(struct lz_fill *f, int argc, char **argv);
+
 /* peer.c: the page server of --page-server; before the memories are read. 0, or LZ_EXIT_X with the
  * reason printed. */
 int lz_peer_prepare(struct lz_fill *f);

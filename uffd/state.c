@@ -81,7 +81,7 @@ int lz_state_attach_at(struct lz_state *st, struct lz_engine *e, const struct lz
 	if (lz_journal_room(&st->journal) <= at->nr_segs)
 		return -ENOSPC;
 	a.space = n.space = (uint32_t)r;
-	a.memory = memory;
+	a.memory = at->memory;
 	a.words = lz_state_words(st, a.space);
 	r = m->find(m->arg, at->memory, &a.plan, &a.seg, &a.nr_segs);
 	if (r)

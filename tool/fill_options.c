@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of `lazyd fill`. */
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tool/session.h"
+#include "tool/tool.h"
+
+static const char HELP[] =
+	"usage: lazyd fill [options]          (also: lazyd lazy-pages, with CRIU's options)\n"
+	"\n"
+	"Gives restored processes their memory: a page when it is touched, the rest behind.\n"
+	"Start it, then `criu restore --lazy-pages` with the same -D and -W.\n"
+	"\n"
+	"  -D, --images-dir DIR        the checkpoint's images (default: .)\n"
+	"  -W, --work-dir DIR          where the socket and relative files are (default: -D)\n"
+	"  -o, --log-file FILE         log there; - for standard output (default: standard error)\n"
+	"  -v, --verbosity[=N]         1 errors, 2 warnings (default), 3 what happens, 4 all\n"
+	"      --status-fd N           write one zero byte to descriptor N when ready, close it\n"
+	"  -d, --daemon                go to the background when ready\n"
+	"      --pidfile FILE          with -d: the daemon's pid\n"
+	"      --page-server           the pages come from a page server: `lazyd serve`,\n"
+	"                              `criu page-server --lazy-pages` or `criu dump --lazy-pages`\n"
+	"      --address ADDRESS       of it: IPv4, IPv6, a name, a unix socket (127.0.0.1)\n"
+	"      --port PORT\n"
+	"      --ps-socket N           a connection to it that is open as descriptor N\n"
+	"      --ps-header 24|32       to a CRIU up to 4.1, or from 4.2 on (default: as the images)\n"
+	"      --tls                   the wire speaks TLS; both ends show a certificate\n"
+	"      --tls-cacert FILE       trust only who this CA signed (default: whom the system trusts,\n"
+	"                              and /etc/pki/CA/cacert.pem if it is there)\n"
+	"      --tls-cacrl FILE        what has been revoked (/etc/pki/CA/cacrl.pem if it is there)\n"
+	"      --tls-cert FILE         our certificate (/etc/pki/criu/cert.pem)\n"
+	"      --tls-key FILE          its private key (/etc/pki/criu/private/key.pem)\n"
+	"      --tls-no-cn-verify      its certificate need not name --address\n"
+	"      --source-timeout S      its pages are lost when it is silent for so long (60; 0: never)\n"
+	"      --on-lost poison|kill   pages that cannot be had: SIGBUS (default), or SIGKILL\n"
+	"      --restore-timeout S     give up a restore not heard of for so long (600; 0: never)\n"
+	"      --stuck-timeout S       replace a worker that has not got on for so long (60; 0: never)\n"
+	"      --busy-poll US          look for faults so long before sleeping, while it pays (30)\n"
+	"      --record FILE           write down which pages are touched first: a working set\n"
+	"      --record-window S       those of the first S seconds only (0: all)\n"
+	"      --replay FILE           fill the pages of a working set before all others\n"
+	"      --no-sweep              fill what is touched, and --replay, and nothing else\n"
+	"      --firecracker SOCKET    wait there for VMs that load a snapshot (backend_type Uffd),\n"
+	"                              until told to stop; pages that cannot be had kill the VM\n"
+	"      --memory FILE           the snapshot's memory file\n"
+	"      --layer FILE            a diff over it; again: over that\n"
+	"      --allow-user UID[-UID]  who may connect, beside root and the user that runs this\n"
+	"      --max-vms N             VMs at a time, others wait (256)\n"
+	"      --detach-when-full      end when the VMs that have come have all of their memory\n"
+	"      --stats FILE            the final figures as JSON; - for standard output\n"
+	"      --no-progress           no bar and no progress lines\n"
+	"      --no-default-config     accepted: there is no configuration file\n"
+	"\n"
+	"SIGTERM or SIGINT: go on until nothing is owed, --no-sweep or not; a second one: fail\n"
+	"closed what is.\n"
+	"SIGUSR2: become the program that is now where this one was started from.\n"
+	"Exit status: 0 filled, 1 failed, 2 usage, 3 pages were lost.\n";
+
+enum {
+	OPT_ON_LOST = LZ_SERVICE_LAST,
+	OPT_RESTORE_TIMEOUT,
+	OPT_PAGE_SERVER,
+	OPT_ADDRESS,
+	OPT_PORT,
+	OPT_PS_SOCKET,
+	OPT_PS_HEADER,
+	OPT_SOURCE_TIMEOUT,
+	OPT_BUSY_POLL,
+	OPT_STUCK_TIMEOUT,
+	OPT_RECORD,
+	OPT_RECORD_WINDOW,
+	OPT_REPLAY,
+	OPT_NO_SWEEP,
+};
+
+enum { VMS_DEFAULT = 256 };
+/* What is a default depends on who is waited for. */
+static const uint32_t NOT_SAID = UINT32_MAX;
+
+static const struct option OPTIONS[] = {
+	LZ_SERVICE_NAMES,
+	LZ_GUEST_NAMES,
+	{ "on-lost", required_argument, NULL, OPT_ON_LOST },
+	{ "restore-timeout", required_argument, NULL, OPT_RESTORE_TIMEOUT },
+	{ "page-server", no_argument, NULL, OPT_PAGE_SERVER },
+	{ "address", required_argument, NULL, OPT_ADDRESS },
+	{ "port", required_argument, NULL, OPT_PORT },
+	{ "ps-socket", required_argument, NULL, OPT_PS_SOCKET },
+	{ "ps-header", required_argument, NULL, OPT_PS_HEADER },
+	{ "source-timeout", required_argument, NULL, OPT_SOURCE_TIMEOUT },
+	{ "busy-poll", required_argument, NULL, OPT_BUSY_POLL },
+	{ "stuck-timeout", required_argument, NULL, OPT_STUCK_TIMEOUT },
+	{ "record", required_argument, NULL, OPT_RECORD },
+	{ "record-window", required_argument, NULL, OPT_RECORD_WINDOW },
+	{ "replay", required_argument, NULL, OPT_REPLAY },
+	{ "no-sweep", no_argument, NULL, OPT_NO_SWEEP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int take_seconds(const struct lz_service *s, uint32_t *to, const char *complaint)
+{
+	long n = lz_service_number(optarg, 1000000000);
+
+	if (n < 0)
+		return lz_service_usage(s, complaint, optarg);
+	*to = (uint32_t)n;
+	return -1;
+}
+
+/* One of the options that say where the page server is. */
+static int take_peer_option(struct lz_fill_options *o, int c)
+{
+	long n;
+
+	switch (c) {
+	case OPT_PAGE_SERVER:
+		o->page_server = true;
+		return -1;
+	case OPT_ADDRESS:
+		o->address = optarg;
+		return -1;
+	case OPT_PORT:
+		n = lz_service_number(optarg, 65535);
+		if (n <= 0)
+			return lz_service_usage(
+				&o->service, "--port takes a number from 1 to 65535, not", optarg);
+		o->port = optarg;
+		return -1;
+	case OPT_PS_SOCKET:
+		n = lz_service_number(optarg, 1 << 20);
+		if (n < 0 || (!o->service.resumes && fcntl((int)n, F_GETFD) < 0))
+			return lz_service_usage(
+				&o->service,
+				"--ps-socket takes the number of an open descriptor, not", optarg);
+		o->ps_socket = (int)n;
+		return -1;
+	case OPT_PS_HEADER:
+		n = lz_service_number(optarg, 32);
+		if (n != 24 && n != 32)
+			return lz_service_usage(&o->service, "--ps-header takes 24 or 32, not",
+						optarg);
+		o->ps_header = (int)n;
+		return -1;
+	default:
+		return take_seconds(&o->service, &o->source_timeout_s,
+				    "--source-timeout takes seconds, not");
+	}
+}
+
+/* One option; -1 to go on, else the exit status. */
+static int take_option(struct lz_fill_options *o, int c)
+{
+	long n;
+
+	switch (c) {
+	case OPT_ON_LOST:
+		if (strcmp(optarg, "poison") != 0 && strcmp(optarg, "kill") != 0)
+			return lz_service_usage(&o->service, "--on-lost takes poison or kill, not",
+						optarg);
+		o->on_lost = *optarg == 'k' ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;
+		return -1;
+	case OPT_RESTORE_TIMEOUT:
+		return take_seconds(&o->service, &o->restore_timeout_s,
+				    "--restore-timeout takes seconds, not");
+	case OPT_STUCK_TIMEOUT:
+		return take_seconds(&o->service, &o->stuck_timeout_s,
+				    "--stuck-timeout takes seconds, not");
+	case OPT_RECORD:
+		o->record = optarg;
+		return -1;
+	case OPT_RECORD_WINDOW:
+		return take_seconds(&o->service, &o->record_window_s,
+				    "--record-window takes seconds, not");
+	case OPT_REPLAY:
+		o->replay = optarg;
+		return -1;
+	case OPT_NO_SWEEP:
+		o->no_sweep = true;
+		return -1;
+	case OPT_BUSY_POLL:
+		n = lz_service_number(optarg, 1000000);
+		if (n < 0)
+			return lz_service_usage(&o->service,
+						"--busy-poll takes microseconds up to 1000000, not",
+						optarg);
+		o->busy_poll_us = (uint32_t)n;
+		return -1;
+	case OPT_PAGE_SERVER:
+	case OPT_ADDRESS:
+	case OPT_PORT:
+	case OPT_PS_SOCKET:
+	case OPT_PS_HEADER:
+	case OPT_SOURCE_TIMEOUT:
+		return take_peer_option(o, c);
+	case LZ_GUEST_FIRECRACKER:
+	case LZ_GUEST_MEMORY:
+	case LZ_GUEST_LAYER:
+	case LZ_GUEST_ALLOW_USER:
+	case LZ_GUEST_MAX_VMS:
+	case LZ_GUEST_DETACH:
+		return lz_guest_option(o, c);
+	case 'h':
+		(void)fputs(HELP, stdout);
+		return LZ_EXIT_OK;
+	default:
+		return lz_service_option(&o->service, c);
+	}
+}
+
+int lz_fill_options_take(struct lz_fill *f, int argc, char **argv)
+{
+	struct lz_fill_options *o = &f->o;
+	bool named, is_unix;
+	int c, r;
+
+	*o = (struct lz_fill_options){ .on_lost = NOT_SAID,
+				       .restore_timeout_s = NOT_SAID,
+				       .ps_socket = -1,
+				       .source_timeout_s = 60,
+				       .busy_poll_us = 30,
+				       .stuck_timeout_s = 60,
+				       .vm = { .uid_from = 1 } };
+	lz_service_init(&o->service, "fill");
+	o->service.resumes = f->resume;
+	o->service.had = f->had;
+	optind = 0;
+	while ((c = getopt_long(argc, argv, LZ_SERVICE_LETTERS, OPTIONS, NULL)) != -1) {
+		r = take_option(o, c);
+		if (r >= 0)
+			return r;
+	}
+	if (optind < argc)
+		return lz_service_usage(&o->service, "unexpected word", argv[optind]);
+	if (o->service.tls_stray && !o->service.tls)
+		return lz_service_usage(&o->service, "without --tls nothing is encrypted, so no",
+					o->service.tls_stray);
+	r = lz_guest_check_options(o);
+	if (r >= 0)
+		return r;
+	/* A VM whose page is poisoned ends too, later and less clearly; and its like come at any time. */
+	if (o->on_lost == NOT_SAID)
+		o->on_lost = o->vm.socket ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;
+	if (o->restore_timeout_s == NOT_SAID)
+		o->restore_timeout_s = o->vm.socket ? 0 : 600;
+	o->vm.max = o->vm.max ? o->vm.max : VMS_DEFAULT;
+	named = o->address != NULL;
+	if (!named)
+		o->address = "127.0.0.1";
+	is_unix = strchr(o->address, '/') || strncmp(o->address, "unix:", 5) == 0;
+	if (o->page_server && o->service.tls && !o->service.tls_any_name &&
+	    (is_unix || (o->ps_socket >= 0 && !named)))
+		return lz_service_usage(
+			&o->service,
+			"--tls needs --tls-no-cn-verify, or a name for the peer's certificate, at",
+			is_unix ? o->address : "--ps-socket");
+	if (o->page_server && !o->port && o->ps_socket < 0 && !is_unix)
+		return lz_service_usage(&o->service, "which --port has the page server at",
+					o->address);
+	return -1;
+}
