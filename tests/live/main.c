@@ -22,10 +22,10 @@
 
 enum { ALARM_S = 30, ALARM_LONG_S = 300 };
 
-static const struct live_case *const tables[] = { live_cases_fill,    live_cases_kinds,
-						  live_cases_sources, live_cases_layout,
-						  live_cases_lost,    live_cases_api,
-						  live_cases_storm,   live_cases_worker,
+static const struct live_case *const tables[] = { live_cases_fill,      live_cases_kinds,
+						  live_cases_sources,   live_cases_layout,
+						  live_cases_lost,      live_cases_api,
+						  live_cases_storm,     live_cases_worker,
 						  live_cases_workingset };
 
 static double now(void)
