@@ -51,7 +51,9 @@ static int64_t find(void *arg, uint32_t pid, uint64_t vaddr, uint64_t max,
 {
 	const struct lazyd_server *s = arg;
 	const struct task key = { .pid = pid };
-	const struct task *t = bsearch(&key, s->task, s->nr_tasks, sizeof(key), by_pid);
+	const struct task *t = s->nr_tasks
+				       ? bsearch(&key, s->task, s->nr_tasks, sizeof(key), by_pid)
+				       : NULL;
 	const struct lz_run *run;
 	uint64_t nr, skip;
 
@@ -171,7 +173,8 @@ static int load(struct lazyd_server *s, struct lz_images *images, struct lz_why 
 		lz_why_say(why, r, "the pages files of pid %u cannot be opened: %s", from->pid,
 			   strerror(-r));
 	}
-	qsort(s->task, s->nr_tasks, sizeof(*s->task), by_pid);
+	if (s->nr_tasks)
+		qsort(s->task, s->nr_tasks, sizeof(*s->task), by_pid);
 	return r;
 }
 
