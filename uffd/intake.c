@@ -98,12 +98,38 @@ void lz_intake_tell_end(struct lz_loop *l, const struct lz_slot *slot, bool is_g
 	lz_intake_tell(l, slot, false);
 }
 
+/* All there is: of what is left nobody tells again. */
+static void read_messages(struct lz_loop *l, uint32_t space)
+{
+	struct lz_slot *slot = &l->state->slot[space];
+	ssize_t n;
+
+	do {
+		n = read(slot->uffd, slot->armed, sizeof(slot->armed));
+		if (n > 0)
+			lz_intake_take(l, space);
+		else if (n < 0 && errno != EAGAIN)
+			lz_loop_log(l, LAZYD_LOG_ERROR, "event=uffd-read space=%u errno=%d", space,
+				    errno);
+	} while (n == sizeof(slot->armed));
+}
+
+/*
+ * Its areas are unregistered, but who has removed something a moment before waits until that has been read,
+ * or is about to: for good, where somebody else has the descriptor open too. Tried again until all are through.
+ */
 static void finish_close(struct lz_loop *l, uint32_t space)
 {
 	struct lz_slot *slot = &l->state->slot[space];
 	struct lz_loop_space *s = &l->space[space];
 	int uffd = slot->uffd;
 
+	if (uffd >= 0)
+		read_messages(l, space);
+	if (uffd >= 0 && lz_uffd_is_changing(uffd)) {
+		l->put_off = true;
+		return;
+	}
 	(void)lz_state_closing(l->state, space);
 	lz_intake_tell_end(l, slot, lz_engine_is_gone(l->engine, space));
 	/* Its number stays taken until the end is noted: who resumes before must not find somebody
@@ -136,7 +162,7 @@ void lz_intake_close(struct lz_loop *l, uint32_t space)
 	if (s->watching)
 		(void)lz_ring_cancel(&l->ring, tag);
 	tag.kind = LZ_TAG_UFFD;
-	s->closing = s->polling;
+	s->closing = true;
 	/* The ring holds a reference of its own: closed before the poll is back, the descriptor
 	 * would go on catching faults that nobody reads. */
 	if (s->polling)
@@ -146,22 +172,6 @@ void lz_intake_close(struct lz_loop *l, uint32_t space)
 }
 
 /* ---- completions ---- */
-
-/* All there is: of what is left nobody tells again. */
-static void read_messages(struct lz_loop *l, uint32_t space)
-{
-	struct lz_slot *slot = &l->state->slot[space];
-	ssize_t n;
-
-	do {
-		n = read(slot->uffd, slot->armed, sizeof(slot->armed));
-		if (n > 0)
-			lz_intake_take(l, space);
-		else if (n < 0 && errno != EAGAIN)
-			lz_loop_log(l, LAZYD_LOG_ERROR, "event=uffd-read space=%u errno=%d", space,
-				    errno);
-	} while (n == sizeof(slot->armed));
-}
 
 static void uffd_completed(struct lz_loop *l, uint32_t space, const struct lz_completion *c)
 {
@@ -214,9 +224,14 @@ static void begin_again(struct lz_loop *l)
 	for (uint32_t i = 0; i < LZ_REQS_MAX; i++)
 		if (l->req[i].put_off)
 			lz_intake_begin(l, i);
-	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
-		if (lz_engine_serves(l->engine, i) && !l->space[i].polling)
+	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++) {
+		if (!lz_engine_serves(l->engine, i) || l->space[i].polling)
+			continue;
+		if (l->space[i].closing)
+			finish_close(l, i);
+		else
 			(void)lz_intake_arm(l, i);
+	}
 }
 
 static void read_completed(struct lz_loop *l, uint32_t req, int32_t res)

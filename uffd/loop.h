@@ -36,7 +36,7 @@ struct lz_loop_space {
 	uint16_t generation; /* of its completions; counts up when the slot is given up */
 	bool polling;        /* a poll of its userfaultfd is in the ring */
 	bool watching;       /* a poll of its pidfd is */
-	bool closing;        /* CLOSE waits for the poll to come back */
+	bool closing;        /* CLOSE waits for the poll to come back, and for who removes */
 };
 
 /* The bytes of a request: in its pool buffer, or where the source has them mapped. */

@@ -103,6 +103,12 @@ bool lz_uffd_is_dead(int fd, uint64_t spare)
 	return r == -ESRCH || r == -ENOSPC;
 }
 
+bool lz_uffd_is_changing(int fd)
+{
+	/* Asked before all else; then there is nothing at either address. */
+	return lz_uffd_copy(fd, (struct lz_range){ 0x10000, 0x11000 }, NULL) == -EAGAIN;
+}
+
 bool lz_uffd_is_one(int fd)
 {
 	char path[64], link[64];

@@ -98,6 +98,12 @@ fill_stops() {
 # stat NAME: of the statistics
 stat_of() { sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" "$DIR/stats.json"; }
 
+# served N: so many VMs. One that ends behind its last page may be gone before it is known to be full.
+served() {
+	local nr=$(($(stat_of vms_full) + $(stat_of vms_gone)))
+	[ $nr = "$1" ] || fail "the statistics have $nr VMs served, not $1"
+}
+
 # vm ARGUMENT...: one VM to its end, with the memory TRUTH. Its status.
 vm() {
 	# The shell has a word for each that is killed.
