@@ -72,7 +72,7 @@ fill() {
 	rm -f "$DIR/status" "$DIR/fill.log" "$DIR/stats.json"
 	mkfifo "$DIR/status"
 	"$LAZYD" fill --firecracker "$SOCKET" -o "$DIR/fill.log" -v --no-progress --stats "$DIR/stats.json" \
-		--status-fd 9 "$@" </dev/null >"$DIR/fill.out" 2>&1 9>"$DIR/status" 5>&- &
+		--status-fd 9 "$@" </dev/null >"$DIR/fill.out" 2>&1 9>"$DIR/status" 5>&- 6>&- &
 	FILL_PID=$!
 	[ "$(timeout 30 od -An -tx1 -N1 "$DIR/status")" = " 00" ] ||
 		fail "no ready byte: $(cat "$DIR/fill.out" "$DIR/fill.log")"
@@ -115,7 +115,7 @@ vm_ok() { vm "$@" || fail "the VM ended with $?: $(tail -n 1 "$DIR/peer.out")"; 
 start_vm() {
 	local n=$1
 	shift
-	timeout 300 "$PEER" run "$@" "$SOCKET" "$TRUTH" >"$DIR/peer-$n.out" 2>&1 <"$DIR/hold" 5>&- &
+	timeout 300 "$PEER" run "$@" "$SOCKET" "$TRUTH" >"$DIR/peer-$n.out" 2>&1 <"$DIR/hold" 5>&- 6>&- &
 	PIDS+=($!)
 }
 

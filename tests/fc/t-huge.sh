@@ -6,6 +6,9 @@
 . "${0%/*}/lib-fc.sh"
 
 KNOB=/proc/sys/vm/nr_hugepages
+# The pool is the machine's: who gives pages back must not take those of another run.
+exec 6>"${TMPDIR:-/tmp}/lazyd-huge.lock"
+flock -w 300 6 || skip "another run has the huge pages"
 HAD=$(cat $KNOB 2>/dev/null) || skip "this kernel has no huge pages"
 trap 'clean_up; echo "$HAD" >$KNOB' EXIT
 NR=100
