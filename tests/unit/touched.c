@@ -114,6 +114,7 @@ int main(void)
 	TCase *t = tcase_create("set");
 	int failed;
 
+	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, NULL, empty);
 	tcase_add_test(t, in_their_order);
 	tcase_add_test(t, each_page_once);

@@ -111,6 +111,7 @@ int main(void)
 	TCase *t = tcase_create("workingset");
 	int failed;
 
+	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, into_a_file_and_out_of_it);
 	tcase_add_test(t, what_is_no_touch);
