@@ -40,15 +40,20 @@ struct ruleset {
 /*
  * Of fill: the last resort kills tasks, which may be another user's. Of images that are another user's
  * mincore() tells CAP_FOWNER the truth, and nobody else: without it they would all be read through the
- * ring. Nothing more that it does asks for one: what a userfaultfd does it does for whoever holds it,
+ * ring. Huge pages in another process take CAP_SYS_NICE, and CAP_SYS_PTRACE where that one may do more
+ * than this or is another user's. Nothing more that it does asks for one: what a userfaultfd does it does for whoever holds it,
  * files are open, and memory is locked by the limit. Of serve: none.
  */
-static const cap_value_t KEPT[] = { CAP_KILL, CAP_FOWNER };
-
-static int nr_kept(unsigned roles)
-{
-	return roles & LZ_CONFINE_SERVE ? 0 : roles & LZ_CONFINE_OTHERS ? 2 : 1;
-}
+static const struct {
+	cap_value_t cap;
+	unsigned role;
+} KEPT[] = {
+	{ CAP_KILL, LZ_CONFINE_FILL },
+	{ CAP_FOWNER, LZ_CONFINE_OTHERS },
+	{ CAP_SYS_PTRACE, LZ_CONFINE_COLLAPSE },
+	{ CAP_SYS_NICE, LZ_CONFINE_COLLAPSE },
+};
+enum { NR_KEPT = sizeof(KEPT) / sizeof(KEPT[0]) };
 
 /* The ring of a new worker pins its buffers, and by then CAP_IPC_LOCK is gone. */
 static void raise_memlock(void)
@@ -61,28 +66,34 @@ static void raise_memlock(void)
 	(void)setrlimit(RLIMIT_MEMLOCK, &l);
 }
 
-/* Of the first @nr of KEPT what is there; all else goes from every set. */
-static int drop_capabilities(int nr)
+static bool is_kept(cap_value_t c, unsigned roles)
+{
+	for (int i = 0; i < NR_KEPT; i++)
+		if (KEPT[i].cap == c && KEPT[i].role & roles)
+			return true;
+	return false;
+}
+
+/* What is there of those that @roles keep; all else goes from every set. */
+static int drop_capabilities(unsigned roles)
 {
 	cap_t had = cap_get_proc(), caps = cap_init();
 	int r = had && caps ? 0 : -ENOMEM;
 
 	/* The bounding set first, which takes CAP_SETPCAP; who has not got that has nothing to
 	 * bound: with no_new_privs no program that is started gains any. */
-	for (cap_value_t c = 0; !r && cap_get_bound(c) >= 0; c++) {
-		bool kept = false;
-
-		for (int i = 0; i < nr; i++)
-			kept = kept || KEPT[i] == c;
-		if (!kept)
+	for (cap_value_t c = 0; !r && cap_get_bound(c) >= 0; c++)
+		if (!is_kept(c, roles))
 			(void)cap_drop_bound(c);
-	}
-	for (int i = 0; !r && i < nr; i++) {
+	for (int i = 0; !r && i < NR_KEPT; i++) {
+		const cap_value_t *c = &KEPT[i].cap;
 		cap_flag_value_t on = CAP_CLEAR;
 
-		if (cap_get_flag(had, KEPT[i], CAP_PERMITTED, &on) ||
-		    cap_set_flag(caps, CAP_PERMITTED, 1, &KEPT[i], on) ||
-		    cap_set_flag(caps, CAP_EFFECTIVE, 1, &KEPT[i], on))
+		if (!is_kept(*c, roles))
+			continue;
+		if (cap_get_flag(had, *c, CAP_PERMITTED, &on) ||
+		    cap_set_flag(caps, CAP_PERMITTED, 1, c, on) ||
+		    cap_set_flag(caps, CAP_EFFECTIVE, 1, c, on))
 			r = -errno;
 	}
 	(void)cap_reset_ambient();
@@ -231,7 +242,7 @@ void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *remo
 	/* The log's gmtime_r() reads the zone's file at its first call. */
 	tzset();
 	raise_memlock();
-	complain(log, "capabilities", drop_capabilities(nr_kept(roles)));
+	complain(log, "capabilities", drop_capabilities(roles));
 	complain(log, "no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0);
 	name_capabilities(names, sizeof(names));
 	if (LZ_CONFINE_INSTRUMENTED) {
@@ -240,7 +251,9 @@ void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *remo
 			   names);
 		return;
 	}
-	landlock = or_full(roles, refuse_writing(roles, removes, replaces));
+	landlock = roles & LZ_CONFINE_COLLAPSE
+			   ? 0
+			   : or_full(roles, refuse_writing(roles, removes, replaces));
 	complain(log, "names", landlock);
 	calls = or_full(roles, lz_confine_calls(roles));
 	complain(log, "system calls", calls);

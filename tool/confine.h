@@ -47,11 +47,14 @@ enum lz_confine_role {
 	 * often there can be more, and then it is no mistake that there is not. */
 	LZ_CONFINE_AGAIN = 32,
 	LZ_CONFINE_RECORD = 64, /* with FILL: a file is replaced at the end */
+	LZ_CONFINE_COLLAPSE =
+		128, /* alone: the process of huge.h, which Landlock would not let look at others */
 };
 
 /*
  * After the set-up, in the process that goes on: from now on files are opened for reading only, so that
- * all that is written is open already. @roles: FILL, with what applies of the others, or SERVE.
+ * all that is written is open already. @roles: FILL, with what applies of the others, or SERVE, or
+ * COLLAPSE.
  * @removes: a file that is removed at the end; others beside it can be too. NULL: there is none.
  * @replaces: with RECORD, a file in whose place another beside it will be renamed; others there can be
  * too. NULL: there is none.

@@ -14,7 +14,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "tool/collapse.h"
 #include "tool/confine.h"
+#include "tool/scan.h"
 
 enum {
 	FILL = LZ_CONFINE_FILL,
@@ -23,6 +25,8 @@ enum {
 	INET = LZ_CONFINE_INET,
 	UNIX = LZ_CONFINE_UNIX,
 	RECORD = LZ_CONFINE_RECORD,
+	COLLAPSE = LZ_CONFINE_COLLAPSE,
+	ALL = BOTH | COLLAPSE,
 	NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
 		     CLONE_NEWPID | CLONE_NEWNET,
 	WRITING = O_ACCMODE | O_CREAT | O_TRUNC,
@@ -40,25 +44,25 @@ static const struct call {
 	struct scmp_arg_cmp when; /* op 0: always */
 } CALLS[] = {
 	/* memory: heap, buffers, pages files as maps */
-	{ .nr = SCMP_SYS(brk), .roles = BOTH },
-	{ .nr = SCMP_SYS(mmap), .roles = BOTH },
-	{ .nr = SCMP_SYS(munmap), .roles = BOTH },
-	{ .nr = SCMP_SYS(mremap), .roles = BOTH },
+	{ .nr = SCMP_SYS(brk), .roles = ALL },
+	{ .nr = SCMP_SYS(mmap), .roles = ALL },
+	{ .nr = SCMP_SYS(munmap), .roles = ALL },
+	{ .nr = SCMP_SYS(mremap), .roles = ALL },
 	{ .nr = SCMP_SYS(mprotect), .roles = BOTH },
-	{ .nr = SCMP_SYS(madvise), .roles = BOTH },
+	{ .nr = SCMP_SYS(madvise), .roles = ALL },
 	{ .nr = SCMP_SYS(mincore), .roles = BOTH },
 	/* what is open: images, log, statistics, events, /proc/self/fd */
-	{ .nr = SCMP_SYS(read), .roles = BOTH },
-	{ .nr = SCMP_SYS(pread64), .roles = BOTH },
+	{ .nr = SCMP_SYS(read), .roles = ALL },
+	{ .nr = SCMP_SYS(pread64), .roles = ALL },
 	{ .nr = SCMP_SYS(preadv2), .roles = BOTH },
-	{ .nr = SCMP_SYS(write), .roles = BOTH },
+	{ .nr = SCMP_SYS(write), .roles = ALL },
 	{ .nr = SCMP_SYS(pwrite64), .roles = FILL },
 	{ .nr = SCMP_SYS(ftruncate), .roles = BOTH },
-	{ .nr = SCMP_SYS(lseek), .roles = BOTH },
-	{ .nr = SCMP_SYS(fstat), .roles = BOTH },
-	{ .nr = SCMP_SYS(newfstatat), .roles = BOTH },
+	{ .nr = SCMP_SYS(lseek), .roles = ALL },
+	{ .nr = SCMP_SYS(fstat), .roles = ALL },
+	{ .nr = SCMP_SYS(newfstatat), .roles = ALL },
 	{ .nr = SCMP_SYS(fcntl), .roles = BOTH },
-	{ .nr = SCMP_SYS(close), .roles = BOTH },
+	{ .nr = SCMP_SYS(close), .roles = ALL },
 	{ .nr = SCMP_SYS(dup), .roles = FILL },
 	{ .nr = SCMP_SYS(dup2), .roles = FILL },
 	{ .nr = SCMP_SYS(dup3), .roles = FILL },
@@ -66,11 +70,14 @@ static const struct call {
 	{ .nr = SCMP_SYS(readlink), .roles = FILL },
 	{ .nr = SCMP_SYS(readlinkat), .roles = FILL },
 	/* names: nothing is written that is not open; the socket is removed at the end */
-	{ .nr = SCMP_SYS(openat), .roles = FILL, .when = IF_NONE_OF(2, WRITING) },
+	{ .nr = SCMP_SYS(openat), .roles = FILL | COLLAPSE, .when = IF_NONE_OF(2, WRITING) },
 	{ .nr = SCMP_SYS(unlink), .roles = BOTH },
 	/* --record: the file is on the disk before it has its name */
 	{ .nr = SCMP_SYS(fsync), .roles = RECORD },
 	{ .nr = SCMP_SYS(rename), .roles = RECORD },
+	/* --collapse: which pages a task has, and that they are to become large ones */
+	{ .nr = SCMP_SYS(ioctl), .roles = COLLAPSE, .when = IF(1, PAGEMAP_SCAN) },
+	{ .nr = SCMP_SYS(process_madvise), .roles = COLLAPSE, .when = IF(3, MADV_COLLAPSE) },
 	/* a terminal: whether it is one, how wide it is */
 	{ .nr = SCMP_SYS(ioctl), .roles = BOTH, .when = IF(1, TCGETS) },
 	{ .nr = SCMP_SYS(ioctl), .roles = BOTH, .when = IF(1, TIOCGWINSZ) },
@@ -80,8 +87,8 @@ static const struct call {
 	{ .nr = SCMP_SYS(io_uring_enter), .roles = BOTH },
 	{ .nr = SCMP_SYS(io_uring_setup), .roles = FILL },
 	{ .nr = SCMP_SYS(io_uring_register), .roles = FILL },
-	{ .nr = SCMP_SYS(poll), .roles = BOTH },
-	{ .nr = SCMP_SYS(ppoll), .roles = BOTH },
+	{ .nr = SCMP_SYS(poll), .roles = ALL },
+	{ .nr = SCMP_SYS(ppoll), .roles = ALL },
 	{ .nr = SCMP_SYS(epoll_create1), .roles = FILL },
 	{ .nr = SCMP_SYS(epoll_ctl), .roles = FILL },
 	{ .nr = SCMP_SYS(epoll_wait), .roles = FILL },
@@ -90,20 +97,20 @@ static const struct call {
 	{ .nr = SCMP_SYS(timerfd_create), .roles = FILL },
 	{ .nr = SCMP_SYS(timerfd_settime), .roles = BOTH },
 	{ .nr = SCMP_SYS(signalfd4), .roles = FILL },
-	{ .nr = SCMP_SYS(futex), .roles = BOTH },
+	{ .nr = SCMP_SYS(futex), .roles = ALL },
 	{ .nr = SCMP_SYS(nanosleep), .roles = BOTH },
 	{ .nr = SCMP_SYS(clock_nanosleep), .roles = BOTH },
 	/* the clock, where it is no vDSO's */
-	{ .nr = SCMP_SYS(clock_gettime), .roles = BOTH },
-	{ .nr = SCMP_SYS(gettimeofday), .roles = BOTH },
-	{ .nr = SCMP_SYS(time), .roles = BOTH },
+	{ .nr = SCMP_SYS(clock_gettime), .roles = ALL },
+	{ .nr = SCMP_SYS(gettimeofday), .roles = ALL },
+	{ .nr = SCMP_SYS(time), .roles = ALL },
 	{ .nr = SCMP_SYS(getrandom), .roles = BOTH },
 	/* who comes, and what is said: the restorer's descriptors, clients, page servers */
 	{ .nr = SCMP_SYS(accept4), .roles = BOTH },
-	{ .nr = SCMP_SYS(recvmsg), .roles = BOTH },
+	{ .nr = SCMP_SYS(recvmsg), .roles = ALL },
 	{ .nr = SCMP_SYS(recvfrom), .roles = BOTH },
 	{ .nr = SCMP_SYS(sendmsg), .roles = BOTH },
-	{ .nr = SCMP_SYS(sendto), .roles = BOTH },
+	{ .nr = SCMP_SYS(sendto), .roles = ALL },
 	{ .nr = SCMP_SYS(shutdown), .roles = BOTH },
 	{ .nr = SCMP_SYS(getsockopt), .roles = BOTH },
 	{ .nr = SCMP_SYS(setsockopt), .roles = BOTH },
@@ -115,15 +122,15 @@ static const struct call {
 	{ .nr = SCMP_SYS(socket), .roles = UNIX, .when = IF(0, AF_UNIX) },
 	{ .nr = SCMP_SYS(connect), .roles = INET | UNIX },
 	/* signals */
-	{ .nr = SCMP_SYS(rt_sigaction), .roles = BOTH },
-	{ .nr = SCMP_SYS(rt_sigprocmask), .roles = BOTH },
-	{ .nr = SCMP_SYS(rt_sigreturn), .roles = BOTH },
-	{ .nr = SCMP_SYS(restart_syscall), .roles = BOTH },
-	{ .nr = SCMP_SYS(getpid), .roles = BOTH },
-	{ .nr = SCMP_SYS(gettid), .roles = BOTH },
-	{ .nr = SCMP_SYS(tgkill), .roles = BOTH }, /* abort() */
-	{ .nr = SCMP_SYS(exit), .roles = BOTH },
-	{ .nr = SCMP_SYS(exit_group), .roles = BOTH },
+	{ .nr = SCMP_SYS(rt_sigaction), .roles = ALL },
+	{ .nr = SCMP_SYS(rt_sigprocmask), .roles = ALL },
+	{ .nr = SCMP_SYS(rt_sigreturn), .roles = ALL },
+	{ .nr = SCMP_SYS(restart_syscall), .roles = ALL },
+	{ .nr = SCMP_SYS(getpid), .roles = ALL },
+	{ .nr = SCMP_SYS(gettid), .roles = ALL },
+	{ .nr = SCMP_SYS(tgkill), .roles = ALL }, /* abort() */
+	{ .nr = SCMP_SYS(exit), .roles = ALL },
+	{ .nr = SCMP_SYS(exit_group), .roles = ALL },
 	/* who one is */
 	{ .nr = SCMP_SYS(getuid), .roles = FILL },
 	{ .nr = SCMP_SYS(geteuid), .roles = FILL },

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * Calls @see for each descriptor but the three standard ones, with what /proc says that it is:
@@ -19,5 +20,7 @@ int lz_fds_each(void (*see)(void *arg, int fd, const char *link), void *arg);
 int lz_fds_check_uffd(int fd, uint64_t at, uint64_t len);
 /* Is @fd a unix socket that is bound to @path, or was accepted there? And does it listen? */
 bool lz_fds_is_socket(int fd, const char *path, bool *listens);
+/* The process of a pidfd; -1: it has ended. */
+pid_t lz_fds_pid(int pidfd);
 
 #endif

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tool/collapse.h"
 #include "tool/confine.h"
 #include "tool/out.h"
 #include "tool/session.h"
@@ -98,6 +99,9 @@ static void write_stats(const struct lz_fill *f, const struct lazyd_stats *s, do
 		(void)json_object_set_new(j, "vms_gone", json_integer(f->session->vms_gone));
 		(void)json_object_set_new(j, "vms_refused", json_integer(f->session->vms_refused));
 	}
+	if (j && f->o.collapse)
+		(void)json_object_set_new(j, "bytes_collapsed",
+					  json_integer((json_int_t)f->huge.bytes));
 	if (j)
 		(void)json_object_set_new(j, "exit_status", json_integer(r));
 	lz_service_report(&f->o.service, j);
@@ -176,6 +180,26 @@ static void confine(const struct lz_fill *f)
 			 f->o.record);
 }
 
+/* One that is replaced has left its own; one whose descriptors were stored could not. */
+static bool starts_huge(const struct lz_fill *f)
+{
+	return f->o.collapse && (!f->resume || f->stored);
+}
+
+/* Before this process cannot do it any more. */
+static void prepare_huge(struct lz_fill *f)
+{
+	int fd;
+
+	if (!starts_huge(f))
+		return;
+	fd = lz_huge_begin(&f->o.service.log);
+	f->session->huge_fd = fd < 0 ? -1 : fd;
+	if (fd < 0)
+		lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
+			   "event=not-collapsed error=\"%s\" no process to do it", strerror(-fd));
+}
+
 /* From the socket on: listen, then daemonize, then say ready; CRIU's callers rely on that order. */
 static int begin(struct lz_fill *f)
 {
@@ -189,6 +213,7 @@ static int begin(struct lz_fill *f)
 	if (!r && !lz_session_lock(f->session))
 		r = refuse(f, strerror(errno));
 	if (!r) {
+		prepare_huge(f);
 		confine(f);
 		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=ready tasks=%u", f->nr_tasks);
 		keep(f->session);
@@ -196,6 +221,23 @@ static int begin(struct lz_fill *f)
 		lz_store_ready();
 	}
 	return r;
+}
+
+/* All tasks are full. */
+static void make_huge(struct lz_fill *f)
+{
+	struct lz_session *s = f->session;
+	int r = s->huge_fd < 0 ? -ENOENT : 0;
+
+	for (uint32_t i = 0; !r && i < s->nr_said; i++)
+		if (s->said[i].type == LZ_SAID_UFFD && s->said[i].own >= 0)
+			r = lz_huge_ask(s->huge_fd, s->said[i].own);
+	if (s->huge_fd >= 0 && !lz_huge_end(s->huge_fd, s->signal_fd, &f->huge) && !r)
+		r = -EINTR;
+	s->huge_fd = -1;
+	if (r && r != -ENOENT) /* that has been told */
+		lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
+			   "event=not-collapsed error=\"%s\" some pages stay small", strerror(-r));
 }
 
 /* Keeper and worker: each may find itself the other, as long as there is anything to do. */
@@ -212,6 +254,8 @@ static int serve(struct lz_fill *f)
 		lz_worker_run(f);
 		r = lz_keeper_succeed(f, "keeper-died its worker goes on as keeper");
 	}
+	if (f->o.collapse && r == LZ_EXIT_OK)
+		make_huge(f);
 	r = report(f, r);
 	lz_keeper_end(f);
 	return r;
@@ -225,6 +269,10 @@ static int fill(struct lz_fill *f, int argc, char **argv)
 
 	if (r >= 0)
 		return r;
+	if (starts_huge(f) && !lz_collapse_is_allowed())
+		return refuse(
+			f,
+			"--collapse changes other processes' memory, which takes CAP_SYS_NICE: run as root, or give it to the container");
 	r = lz_guest_open_files(f);
 	if (r)
 		return r;
@@ -243,10 +291,12 @@ static int fill(struct lz_fill *f, int argc, char **argv)
 		r = f->resume ? lz_upgrade_adopt(f) : share(f, max_pages);
 	if (r || f->resume == LZ_RESUME_CHECK)
 		return r;
-	if (f->resume)
+	if (f->resume) {
+		prepare_huge(f);
 		confine(f);
-	else
+	} else {
 		r = begin(f);
+	}
 	if (!r)
 		r = serve(f);
 	unlisten(f);

@@ -44,6 +44,7 @@ static const char HELP[] =
 	"      --record-window S       those of the first S seconds only (0: all)\n"
 	"      --replay FILE           fill the pages of a working set before all others\n"
 	"      --no-sweep              fill what is touched, and --replay, and nothing else\n"
+	"      --collapse              then give processes that use huge pages their huge pages back\n"
 	"      --firecracker SOCKET    wait there for VMs that load a snapshot (backend_type Uffd),\n"
 	"                              until told to stop; pages that cannot be had kill the VM\n"
 	"      --memory FILE           the snapshot's memory file\n"
@@ -75,6 +76,7 @@ enum {
 	OPT_RECORD_WINDOW,
 	OPT_REPLAY,
 	OPT_NO_SWEEP,
+	OPT_COLLAPSE,
 };
 
 enum { VMS_DEFAULT = 256 };
@@ -98,6 +100,7 @@ static const struct option OPTIONS[] = {
 	{ "record-window", required_argument, NULL, OPT_RECORD_WINDOW },
 	{ "replay", required_argument, NULL, OPT_REPLAY },
 	{ "no-sweep", no_argument, NULL, OPT_NO_SWEEP },
+	{ "collapse", no_argument, NULL, OPT_COLLAPSE },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -181,6 +184,9 @@ static int take_option(struct lz_fill_options *o, int c)
 	case OPT_NO_SWEEP:
 		o->no_sweep = true;
 		return -1;
+	case OPT_COLLAPSE:
+		o->collapse = true;
+		return -1;
 	case OPT_BUSY_POLL:
 		n = lz_service_number(optarg, 1000000);
 		if (n < 0)
@@ -241,6 +247,9 @@ int lz_fill_options_take(struct lz_fill *f, int argc, char **argv)
 	r = lz_guest_check_options(o);
 	if (r >= 0)
 		return r;
+	if (o->collapse && o->vm.socket)
+		return lz_service_usage(&o->service, "--collapse is for processes, not for",
+					"--firecracker");
 	/* A VM whose page is poisoned ends too, later and less clearly; and its like come at any time. */
 	if (o->on_lost == NOT_SAID)
 		o->on_lost = o->vm.socket ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;

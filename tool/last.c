@@ -33,22 +33,6 @@ enum {
 
 /* ---- killing ---- */
 
-static pid_t pid_of(int pidfd)
-{
-	char path[64], line[128];
-	pid_t pid = -1;
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	f = fopen(path, "re");
-	while (f && pid < 0 && fgets(line, sizeof(line), f))
-		if (strncmp(line, "Pid:", 4) == 0)
-			pid = (pid_t)strtol(line + 4, NULL, 10);
-	if (f)
-		(void)fclose(f);
-	return pid;
-}
-
 /* The lowest first: who has ended is no way any more to those below it. */
 static unsigned kill_below(pid_t pid)
 {
@@ -66,7 +50,7 @@ static unsigned kill_below(pid_t pid)
 
 unsigned lz_last_kill_tree(int pidfd)
 {
-	pid_t pid = pid_of(pidfd);
+	pid_t pid = lz_fds_pid(pidfd);
 	unsigned n = 0;
 
 	if (pid > 0) {

@@ -46,7 +46,8 @@ int lz_session_new(struct lz_session **out)
 	s->version = LZ_SESSION_VERSION;
 	s->size = sizeof(*s);
 	s->session_fd = fd;
-	s->state_fd = s->listen_fd = s->restorer_fd = s->signal_fd = s->keeper_pidfd = -1;
+	s->state_fd = s->listen_fd = s->restorer_fd = s->signal_fd = s->keeper_pidfd = s->huge_fd =
+		-1;
 	*out = s;
 	return 0;
 

@@ -20,6 +20,7 @@
 
 #include "tool/addr.h"
 #include "tool/guest.h"
+#include "tool/huge.h"
 #include "tool/parcel.h"
 #include "tool/replace.h"
 #include "tool/service.h"
@@ -53,6 +54,7 @@ struct lz_fill_options {
 	const char *record, *replay; /* files of working sets; NULL: none */
 	uint32_t record_window_s;    /* 0: for ever */
 	bool no_sweep;               /* until the first SIGTERM or SIGINT */
+	bool collapse;               /* huge pages, once all is filled */
 	struct lz_vm_options vm;
 };
 
@@ -101,7 +103,7 @@ enum lz_fill_phase {
 };
 
 /* To be counted up with any change of what is below, or of what it means. */
-enum { LZ_SESSION_VERSION = 3 };
+enum { LZ_SESSION_VERSION = 4 };
 
 /*
  * Shared by keeper and worker, and with those that come after them by execve(). Each field has one
@@ -133,6 +135,7 @@ struct lz_session {
 	int32_t restorer_fd;
 	int32_t signal_fd;
 	int32_t keeper_pidfd;
+	int32_t huge_fd; /* who makes huge pages: huge.h */
 	/* worker */
 	uint32_t nr_attended;       /* of said[] */
 	uint32_t started;           /* has said so to its engine */
@@ -171,6 +174,7 @@ struct lz_fill {
 	uint8_t identity[LAZYD_IDENTITY_LEN]; /* with a page server, record or replay */
 	struct lz_replace record;             /* fd -1: nothing is recorded */
 	bool recorded;                        /* its file is written */
+	struct lz_huge_result huge;           /* what has come of --collapse */
 	struct lazyd_touch *replay;           /* owner: a memory */
 	size_t nr_replay;
 	/* There is a session that is to be gone on with, or of which it is to be said whether that could

@@ -66,9 +66,9 @@ static bool is_needed(const struct lz_fill *f, int fd, const char *link)
 {
 	const struct lz_service *v = &f->o.service;
 	const struct lz_session *s = f->session;
-	const int named[] = { s->session_fd, s->state_fd,    s->kick_fd,
-			      s->listen_fd,  s->restorer_fd, v->log.fd,
-			      v->stats_fd,   v->pidfile_fd,  f->record.fd };
+	const int named[] = { s->session_fd,  s->state_fd, s->kick_fd,  s->listen_fd,
+			      s->restorer_fd, v->log.fd,   v->stats_fd, v->pidfile_fd,
+			      f->record.fd,   s->huge_fd };
 	bool listens;
 
 	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++)

@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -337,6 +338,35 @@ static void server(void)
 	MUST(unlink(inside) == 0);
 }
 
+/* It looks at other processes, and advises them. */
+static void maker_of_huge_pages(void)
+{
+	struct iovec nothing = { NULL, 0 };
+	int fd;
+
+	lz_confine_enter(&quiet, LZ_CONFINE_COLLAPSE, NULL, NULL);
+	fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+	MUST(fd >= 0);
+	MUST(close(fd) == 0);
+	if (!has_filter)
+		return;
+	/* The kernel's own answer, not the filter's. */
+	REFUSED(syscall(SYS_process_madvise, -1, &nothing, 1, 25, 0), EBADF);
+	REFUSED(syscall(SYS_process_madvise, -1, &nothing, 1, MADV_DONTNEED, 0), EPERM);
+	REFUSED(open(outside, O_WRONLY), EPERM);
+	REFUSED(socket(AF_UNIX, SOCK_STREAM, 0), EPERM);
+	REFUSED(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0), EPERM);
+	REFUSED(syscall(SYS_io_uring_setup, 1, NULL), EPERM);
+	REFUSED(execve("/bin/true", no_arguments, no_arguments), EPERM);
+	REFUSED(ptrace(PTRACE_ATTACH, getppid(), NULL, NULL), EPERM);
+}
+
+START_TEST(a_maker_of_huge_pages)
+{
+	in_child(maker_of_huge_pages);
+}
+END_TEST
+
 START_TEST(the_server)
 {
 	in_child(server);
@@ -380,6 +410,7 @@ int main(void)
 	tcase_add_test(t, upgrades_without_end);
 	tcase_add_test(t, connects_as_it_was_asked_to);
 	tcase_add_test(t, the_server);
+	tcase_add_test(t, a_maker_of_huge_pages);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fill FIFO SIZE_MB THREADS [latency]: one area of memory. When told to go on, every thread reads
+ * fill FIFO SIZE_MB THREADS [latency|huge]: one area of memory. When told to go on, every thread reads
  * every page of it in a random order of its own and compares every byte. With "latency" an eighth
  * of the pages is first touched at random, each access timed. "absent" in the result is how many
  * pages had not arrived when the program went on; "touch_ns" is how long all those accesses took,
- * "access_p99_ns" counts them all, the other times those that were faults.
+ * "access_p99_ns" counts them all, the other times those that were faults. With "huge" the first half of
+ * the area is to have huge pages.
  */
 #include "common.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,18 +81,24 @@ int main(int argc, char **argv)
 	pthread_t *thread;
 	uint64_t threads, absent, t0;
 	uint64_t *times = NULL;
+	bool is_huge;
 
-	if (argc < 4 || argc > 5 || (argc == 5 && strcmp(argv[4], "latency")))
+	if (argc < 4 || argc > 5)
+		return 2;
+	is_huge = argc == 5 && !strcmp(argv[4], "huge");
+	if (argc == 5 && !is_huge && strcmp(argv[4], "latency"))
 		return 2;
 	pages = work_number(argv[2], 1, 1 << 20) << 8;
 	threads = work_number(argv[3], 1, 1024);
 	WORK_SETTLE_STACK();
 	work_start(argv[1]);
 	area = work_area(pages);
+	if (is_huge && madvise(area, pages / 2 * WORK_PAGE, MADV_HUGEPAGE))
+		work_bad("no huge pages: %s", strerror(errno));
 	for (uint64_t p = 0; p < pages; p++)
 		work_write(area + p * WORK_PAGE, work_token(SEED, p));
 	thread = calloc(threads, sizeof(*thread));
-	if (argc == 5)
+	if (argc == 5 && !is_huge)
 		times = calloc(pages / 8, 2 * sizeof(*times));
 	for (uint64_t i = 0; i < threads; i++)
 		if (pthread_create(&thread[i], NULL, reader, (void *)(uintptr_t)(i + 1)))
