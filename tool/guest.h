@@ -7,6 +7,7 @@
 #ifndef LZ_GUEST_H
 #define LZ_GUEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tool/handshake.h"
@@ -44,5 +45,10 @@ struct lz_guest {
 	struct lz_control control; /* of the first message; nothing came with those behind it */
 	char text[LZ_HANDSHAKE_MAX + 1];
 };
+
+static inline bool lz_guest_is_calling(const struct lz_guest *g)
+{
+	return g->state == LZ_GUEST_CALLS;
+}
 
 #endif

@@ -270,8 +270,19 @@ int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages);
 bool lz_guest_memory(const struct lz_fill *f, uint64_t page_size, int *memory);
 
 /*
- * firecracker.c: the socket that VMs come to, and their lives. 0, or -errno with the reason logged.
+ * vm.c: one VM, from its call to its end. call() takes @conn; who dies before it is noted there leaves it
+ * to lz_firecracker_succeed().
  */
+void lz_vm_call(struct lz_fill *f, struct lz_guest *g, int conn);
+/* Hears it if it calls, buries it if it is no more; at any time. */
+void lz_vm_attend(struct lz_fill *f, struct lz_guest *g);
+/* Hangs up on one that calls and cannot be served: it would wait for pages for ever, so not before it is
+ * killed. */
+void lz_vm_refuse(struct lz_fill *f, struct lz_guest *g, const char *sentence);
+/* Of one that was calling a keeper that is dead. */
+void lz_vm_succeed(struct lz_fill *f, struct lz_guest *g);
+
+/* firecracker.c: the socket that VMs come to. 0, or -errno with the reason logged. */
 int lz_firecracker_listen(struct lz_fill *f);
 /* Who has connected is heard; nobody else comes. */
 void lz_firecracker_unlisten(struct lz_fill *f);
