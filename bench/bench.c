@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -158,6 +160,51 @@ void *lz_bench_shared(size_t len)
 	return p;
 }
 
+int lz_bench_listen(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 8) < 0)
+		lz_bench_die("listen");
+	return fd;
+}
+
+int lz_bench_dial(int listener)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || getsockname(listener, (struct sockaddr *)&a, &len) < 0 ||
+	    connect(fd, (struct sockaddr *)&a, len) < 0)
+		lz_bench_die("connect");
+	lz_bench_no_delay(fd);
+	return fd;
+}
+
+void lz_bench_no_delay(int sock)
+{
+	int on = 1;
+
+	if (setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+		lz_bench_die("TCP_NODELAY");
+}
+
+void lz_bench_wait(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) < 0)
+		lz_bench_die("waitpid");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		exit(77);
+	if (status) {
+		fprintf(stderr, "a child ended with status 0x%x\n", (unsigned)status);
+		exit(1);
+	}
+}
+
 struct lz_bench_samples *lz_bench_samples_new(size_t max)
 {
 	struct lz_bench_samples *s = lz_bench_shared(sizeof(*s) + max * sizeof(s->ns[0]));
@@ -263,19 +310,10 @@ void lz_bench_task_go(struct lz_bench_task *t)
 
 void lz_bench_task_end(struct lz_bench_task *t)
 {
-	int status;
-
 	close(t->sock);
 	if (t->uffd >= 0)
 		close(t->uffd);
-	if (waitpid(t->pid, &status, 0) < 0)
-		lz_bench_die("waitpid");
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-		exit(77);
-	if (status) {
-		fprintf(stderr, "the task ended with status 0x%x\n", (unsigned)status);
-		exit(1);
-	}
+	lz_bench_wait(t->pid);
 }
 
 uint64_t lz_bench_copy(const struct lz_bench_task *t, uint64_t to, const void *from, uint64_t len)

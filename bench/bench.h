@@ -32,6 +32,13 @@ uint64_t lz_bench_cool(int fd);
 /* Memory that children forked later write to as well. */
 void *lz_bench_shared(size_t len);
 
+/* A TCP socket that listens on the loopback device, and a connection to it. Neither end waits for small data. */
+int lz_bench_listen(void);
+int lz_bench_dial(int listener);
+void lz_bench_no_delay(int sock);
+/* For the end of a child; dies if that was a bad one. */
+void lz_bench_wait(pid_t pid);
+
 /* Times, shared with children. */
 struct lz_bench_samples {
 	size_t nr, max;
