@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The identity of a dump: frames files into a hash, a buffer at a time. */
+/* The identities of identity.h: frames what is read into a hash, a buffer at a time. */
 #include "pagemap/identity.h"
 
 #include <errno.h>
@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 #include "pagemap/files_priv.h"
+#include "pagemap/memory.h"
 
-enum { BUFFER = 64 << 10 };
+enum { BUFFER = 64 << 10, PAGE = 4096 };
 
 struct identity {
 	gnutls_hash_hd_t hash;
@@ -106,18 +107,117 @@ static int put_all(struct identity *id, const struct lz_images *i, struct lz_why
 	return err;
 }
 
+/* ---- of a memory ---- */
+
+static int put_layout(struct identity *id, const struct lz_memory *m, struct lz_why *why)
+{
+	static const char version[] = "lazyd-identity-m";
+	const struct lz_run *run = lz_plan_runs(m->plan);
+
+	put(id, version, strlen(version));
+	for (size_t n = 0; n < m->nr_segs; n++) {
+		put_number(id, m->seg[n].start, 8);
+		put_number(id, m->seg[n].end - m->seg[n].start, 8);
+	}
+	for (size_t n = 0; n < lz_plan_nr_runs(m->plan); n++) {
+		if (m->source[run[n].source].kind != LZ_FROM_FILE)
+			return lz_why_say(why, -ENOTSUP, "%s is no file: it has no identity",
+					  m->source[run[n].source].name);
+		if (!run[n].source)
+			continue;
+		put_number(id, run[n].identity, 8);
+		put_number(id, lz_plan_run_pages(m->plan, &run[n]) << run[n].page_shift, 8);
+		put_number(id, run[n].source, 4);
+	}
+	return 0;
+}
+
+static int put_page(struct identity *id, const struct lz_memory *m, uint64_t address,
+		    struct lz_why *why)
+{
+	const struct lz_run *run;
+	int64_t page = lz_plan_page(m->plan, address, &run);
+	const struct lz_memory_source *source;
+	uint64_t offset;
+	size_t have = 0;
+	ssize_t n;
+
+	memset(id->buffer, 0, PAGE);
+	while (page >= 0 && have < PAGE) {
+		source = &m->source[run->source];
+		offset = run->offset + (address - run->identity) + have;
+		n = pread(source->fd, id->buffer + have, PAGE - have, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return lz_why_say(why, n ? -errno : -ENODATA, "%s cannot be read: %s",
+					  source->name, n ? strerror(errno) : "it is too short");
+		have += (size_t)n;
+	}
+	put(id, id->buffer, PAGE);
+	return 0;
+}
+
+static int put_samples(struct identity *id, const struct lz_memory *m, struct lz_why *why)
+{
+	uint64_t pages = 0, before = 0, nr, n = 0, at;
+	int err = 0;
+
+	for (size_t i = 0; i < m->nr_segs; i++)
+		pages += (m->seg[i].end - m->seg[i].start) / PAGE;
+	nr = pages < LZ_IDENTITY_SAMPLES ? pages : LZ_IDENTITY_SAMPLES;
+	for (size_t i = 0; i < m->nr_segs; i++) {
+		uint64_t start = m->seg[i].start, end = before + (m->seg[i].end - start) / PAGE;
+
+		for (; !err && n < nr; n++) {
+			at = nr < 2 ? 0 : n * (pages - 1) / (nr - 1);
+			if (at >= end)
+				break;
+			err = put_page(id, m, start + (at - before) * PAGE, why);
+		}
+		before = end;
+	}
+	return err;
+}
+
+/* ---- one and the other ---- */
+
+static int begin(struct identity *id, struct lz_why *why)
+{
+	why->text[0] = '\0';
+	id->failed = false;
+	if (gnutls_hash_init(&id->hash, GNUTLS_DIG_SHA256) < 0)
+		return lz_why_say(why, -EIO, "SHA-256 cannot be had from GnuTLS");
+	return 0;
+}
+
+static int end(struct identity *id, int err, uint8_t *out, struct lz_why *why)
+{
+	if (!err && id->failed)
+		err = lz_why_say(why, -EIO, "GnuTLS failed to hash");
+	gnutls_hash_deinit(id->hash, out);
+	return err;
+}
+
 int lz_images_identity(const struct lz_images *i, uint8_t out[LZ_IDENTITY_BYTES],
 		       struct lz_why *why)
 {
-	struct identity id = { .failed = false };
-	int err;
+	struct identity id;
+	int err = begin(&id, why);
 
-	why->text[0] = '\0';
-	if (gnutls_hash_init(&id.hash, GNUTLS_DIG_SHA256) < 0)
-		return lz_why_say(why, -EIO, "SHA-256 cannot be had from GnuTLS");
-	err = put_all(&id, i, why);
-	if (!err && id.failed)
-		err = lz_why_say(why, -EIO, "GnuTLS failed to hash the images");
-	gnutls_hash_deinit(id.hash, out);
-	return err;
+	return err ? err : end(&id, put_all(&id, i, why), out, why);
+}
+
+int lz_memory_identity(const struct lz_memory *m, uint8_t out[LZ_IDENTITY_BYTES],
+		       struct lz_why *why)
+{
+	struct identity id;
+	int err = begin(&id, why);
+
+	if (err)
+		return err;
+	err = put_layout(&id, m, why);
+	if (!err)
+		err = put_samples(&id, m, why);
+	return end(&id, err, out, why);
 }

@@ -73,6 +73,14 @@ int lazyd_images_identity(struct lazyd_images *images, uint8_t identity[LAZYD_ID
 	return tell(lz_images_identity((struct lz_images *)images, identity, &w), &w, why);
 }
 
+int lazyd_memory_identity(const struct lazyd_memory *m, uint8_t identity[LAZYD_IDENTITY_LEN],
+			  struct lazyd_why *why)
+{
+	struct lz_why w = { 0 };
+
+	return tell(lz_memory_identity((const struct lz_memory *)m, identity, &w), &w, why);
+}
+
 int lazyd_images_header(struct lazyd_images *images)
 {
 	return lz_images_header((struct lz_images *)images);

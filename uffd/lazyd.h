@@ -142,6 +142,12 @@ int lazyd_memory_add_layers(struct lazyd_memory *m, uint64_t start, uint64_t len
 /* Drops the caller's reference; engines keep their own. Nothing is added after lazyd_add(): -EBUSY. */
 void lazyd_memory_put(struct lazyd_memory *m);
 uint64_t lazyd_memory_pages(const struct lazyd_memory *m);
+/*
+ * What tells this memory from others, wherever its files were copied: a SHA-256 over where its areas are,
+ * which parts files but the first have, and a sample of its bytes. -ENOTSUP: it is not all in files.
+ */
+int lazyd_memory_identity(const struct lazyd_memory *m, uint8_t identity[LAZYD_IDENTITY_LEN],
+			  struct lazyd_why *why);
 
 /* ---- TLS: lazyd-tls(3) ---- */
 
