@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,14 +29,30 @@
 enum { WINDOW_SHIFT = 16, STREAM_MAX = 256, PREPARE_MAX = 1024 };
 /* Windows asked about, and then mapped, in one prepare(): 14 us. */
 enum { PREPARE_STEP = 4 };
+/* After so many slices in a row without a fault so many windows are mapped at once, as long as a slice takes.
+ * To ask about what is mapped costs nothing, about what is not a twentieth of its copy. */
+enum { STREAK_MIN = 16, STRETCH_WINDOWS = 16 };
+/* After a read through the ring pages may be in the cache whose bytes are not there yet, for so long. */
+#define QUIET_NS INT64_C(100000000)
 /* What is mapped is taken to stay resident for so long: the kernel evicts it last. */
 #define STAYS_NS INT64_C(1000000000)
 #define WINDOW_BYTES (UINT64_C(1) << WINDOW_SHIFT)
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
+#ifndef SYS_cachestat
+#define SYS_cachestat 451 /* Linux 6.5 */
+#endif
 /* Pages asked about in one mincore(), and beyond what was asked for. */
-enum { VEC_PAGES = 128, AHEAD_PAGES = 64 };
+enum { VEC_PAGES = 256, AHEAD_PAGES = 64 };
+
+/* Which way somebody goes; what was resident at @tick, and whether it has been mapped since then. */
+enum { ONWARD, BACKWARD, NR_WAYS };
+struct lz_file_known {
+	uint64_t start, end;
+	int64_t tick;
+	bool mapped;
+};
 
 struct lz_file {
 	struct lz_source source;
@@ -51,10 +68,10 @@ struct lz_file {
 	uint64_t prepared, prepared_end;
 	int64_t prepared_tick;
 	bool prepares;
-	/* [known_start, known_end) was resident at known_tick; the last question ended here. */
-	uint64_t known_start, known_end;
-	int64_t known_tick;
-	uint64_t asked_end;
+	struct lz_file_known known[NR_WAYS];
+	uint64_t asked_start, asked_end; /* of the last question, or the last two that went on */
+	unsigned streak;                 /* questions in a row that did */
+	int64_t read_tick;               /* of the last read through the ring */
 	struct lz_file_look as;
 	int64_t looked_tick;
 	bool may_change; /* it is not looked at */
@@ -76,6 +93,14 @@ static bool lz_file_is_prepared(const struct lz_file *f, uint64_t offset, size_t
 static void lz_file_compare(struct lz_file *f);
 static int64_t lz_file_tick(void);
 static uint64_t lz_file_resident_until(const struct lz_file *f, uint64_t from, uint64_t to);
+static bool lz_file_is_cached(const struct lz_file *f, uint64_t from, uint64_t to);
+static bool lz_file_map_windows(const struct lz_file *f, uint64_t from, uint64_t to);
+static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick,
+				int way);
+static void lz_file_ask(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick);
+static bool lz_file_knows(const struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick);
+static bool lz_file_has_mapped(const struct lz_file *f, uint64_t offset, uint64_t end);
+static void lz_file_map_anew(struct lz_file *f);
 static void lz_file_map(struct lz_file *f);
 static void lz_file_unmap(struct lz_file *f);
 static bool lz_file_holds(const struct lz_file *f, uint64_t offset, size_t len);
@@ -112,6 +137,7 @@ int lz_file_open(struct lz_source **out, int fd, uint64_t size, const struct lz_
 	if (as)
 		f->as = *as;
 	f->prepared_tick = -STAYS_NS;
+	f->read_tick = -QUIET_NS;
 	lz_file_map(f);
 	*out = &f->source;
 	return 0;
@@ -128,6 +154,7 @@ static int lz_file_begin(struct lz_source *s, struct lz_ring *ring, struct lz_so
 		return -EINVAL;
 	if (!lz_file_is_good(f))
 		return -ESTALE;
+	f->read_tick = lz_file_tick();
 	if (f->punched) {
 		hole = lseek(f->fd, (off_t)from, SEEK_HOLE);
 		if (hole >= 0 && (uint64_t)hole < r->offset + r->len && (uint64_t)hole < f->size)
@@ -145,7 +172,9 @@ static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, siz
 		return false;
 	if (preadv2(f->fd, &io, 1, (off_t)offset, RWF_NOWAIT) != (ssize_t)len)
 		return false;
+	f->asked_start = offset;
 	f->asked_end = offset + len;
+	f->streak = 0;
 	if (!f->prepares && !lz_file_stays(f)) {
 		f->prepared = f->prepared_end = offset >> WINDOW_SHIFT;
 		f->prepared_tick = f->looked_tick;
@@ -154,16 +183,14 @@ static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, siz
 	return true;
 }
 
-/*
- * Asking costs a tenth of copying 64 KiB and nearly as much as copying a page, so who goes on where
- * the last answer ended is told of what lies ahead as well, and that is believed for the rest of the
- * clock's tick (a few milliseconds). What is evicted within it makes one copy wait.
- */
+/* What is known is believed for the rest of the clock's tick (a few milliseconds): a page evicted within
+ * it makes one copy wait. */
 static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len)
 {
 	struct lz_file *f = (struct lz_file *)s;
-	uint64_t end = offset + len, to = end;
+	uint64_t end = offset + len;
 	int64_t tick;
+	bool yes;
 
 	if (!lz_file_is_good(f) || f->punched)
 		return false;
@@ -172,15 +199,16 @@ static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len)
 	if (lz_file_is_prepared(f, offset, len) && lz_file_stays(f))
 		return true;
 	tick = lz_file_tick();
-	if (tick != f->known_tick || offset < f->known_start || end > f->known_end) {
-		if (offset == f->asked_end)
-			to += AHEAD_PAGES * f->page;
-		f->known_start = offset;
-		f->known_end = lz_file_resident_until(f, offset, to < f->size ? to : f->size);
-		f->known_tick = tick;
-	}
-	f->asked_end = end <= f->known_end ? end : UINT64_MAX;
-	return end <= f->known_end;
+	f->streak = offset == f->asked_end || end == f->asked_start ? f->streak + 1 : 0;
+	if (!lz_file_knows(f, offset, end, tick))
+		lz_file_ask(f, offset, end, tick);
+	yes = lz_file_knows(f, offset, end, tick);
+	/* The sweep goes both ways by turns: one end of what was asked about is not the other's. */
+	if (!f->streak || end == f->asked_start)
+		f->asked_start = yes ? offset : UINT64_MAX;
+	if (!f->streak || offset == f->asked_end)
+		f->asked_end = yes ? end : UINT64_MAX;
+	return yes;
 }
 
 static bool lz_file_at_hand(struct lz_source *s, uint64_t offset, size_t len)
@@ -208,11 +236,7 @@ static bool lz_file_prepare(struct lz_source *s)
 	end = ahead ? at + n : f->prepared;
 	at <<= WINDOW_SHIFT;
 	end = end < all ? end << WINDOW_SHIFT : f->size;
-	f->prepares = lz_file_resident_until(f, at, end) == end;
-	/* The kernel's windows are aligned where they are mapped to. */
-	for (uint64_t p = at; f->prepares && p < end;
-	     p += WINDOW_BYTES - ((uintptr_t)(f->map + p) & (WINDOW_BYTES - 1)))
-		f->prepares = !madvise(f->map + (p & ~(f->page - 1)), f->page, MADV_POPULATE_READ);
+	f->prepares = lz_file_resident_until(f, at, end) == end && lz_file_map_windows(f, at, end);
 	if (f->prepares && ahead)
 		f->prepared_end = (end + WINDOW_BYTES - 1) >> WINDOW_SHIFT;
 	else if (f->prepares)
@@ -228,11 +252,10 @@ static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len)
 
 	if (!len || f->changed || f->punched || !lz_file_holds(f, offset, len))
 		return NULL;
-	if (lz_file_is_prepared(f, offset, len))
+	if (lz_file_has_mapped(f, offset, offset + len) || lz_file_is_prepared(f, offset, len))
 		return f->map + offset;
 	if (f->nr_windows && f->nr_windows + windows > STREAM_MAX) {
-		lz_file_unmap(f);
-		lz_file_map(f);
+		lz_file_map_anew(f);
 		windows = last - first + 1;
 		if (!f->map)
 			return NULL;
@@ -350,6 +373,89 @@ static uint64_t lz_file_resident_until(const struct lz_file *f, uint64_t from, u
 	return (uint64_t)st.st_size < end ? (uint64_t)st.st_size : end;
 }
 
+/* Is every page in the cache, be it that its read is under way? Where the kernel does not say: no. */
+static bool lz_file_is_cached(const struct lz_file *f, uint64_t from, uint64_t to)
+{
+	uint64_t range[2] = { from, to - from }; /* struct cachestat_range */
+	uint64_t have[5];                        /* struct cachestat: in the cache, dirty, ... */
+
+	return !syscall(SYS_cachestat, f->fd, range, have, 0) &&
+	       have[0] == (to - from + f->page - 1) / f->page;
+}
+
+/* The kernel's windows are aligned where they are mapped to. */
+static bool lz_file_map_windows(const struct lz_file *f, uint64_t from, uint64_t to)
+{
+	for (uint64_t p = from; p < to;
+	     p += WINDOW_BYTES - ((uintptr_t)(f->map + p) & (WINDOW_BYTES - 1)))
+		if (madvise(f->map + (p & ~(f->page - 1)), f->page, MADV_POPULATE_READ))
+			return false;
+	return true;
+}
+
+/*
+ * Maps a stretch with [offset, end) at its beginning or end, and knows it. Only where nobody has read
+ * lately: to map a page whose read is under way is to wait for it.
+ */
+static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick,
+				int way)
+{
+	const uint64_t len = STRETCH_WINDOWS * WINDOW_BYTES;
+	struct lz_file_known k = { .tick = tick, .mapped = true };
+
+	if (way == ONWARD) {
+		k.start = offset & ~(WINDOW_BYTES - 1);
+		k.end = k.start + len;
+	} else {
+		k.end = (end + WINDOW_BYTES - 1) & ~(WINDOW_BYTES - 1);
+		k.start = k.end < len ? 0 : k.end - len;
+	}
+	k.end = k.end < f->size ? k.end : f->size;
+	if (k.start > offset || k.end < end || !lz_file_is_cached(f, k.start, k.end))
+		return false;
+	if (f->nr_windows + STRETCH_WINDOWS > STREAM_MAX)
+		lz_file_map_anew(f);
+	f->nr_windows += STRETCH_WINDOWS;
+	if (!f->map || !lz_file_map_windows(f, k.start, k.end))
+		return false;
+	k.end = lz_file_resident_until(f, k.start, k.end);
+	f->known[way] = k;
+	return true;
+}
+
+static void lz_file_ask(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick)
+{
+	int way = offset != f->asked_end && end == f->asked_start ? BACKWARD : ONWARD;
+	uint64_t to = end;
+
+	if (f->streak >= STREAK_MIN) {
+		if (tick - f->read_tick >= QUIET_NS &&
+		    lz_file_map_stretch(f, offset, end, tick, way))
+			return;
+		to += way == ONWARD ? AHEAD_PAGES * f->page : 0;
+	}
+	to = to < f->size ? to : f->size;
+	f->known[way] = (struct lz_file_known){ .start = offset,
+						.end = lz_file_resident_until(f, offset, to),
+						.tick = tick };
+}
+
+static bool lz_file_knows(const struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick)
+{
+	for (const struct lz_file_known *k = f->known; k < f->known + NR_WAYS; k++)
+		if (k->tick == tick && offset >= k->start && end <= k->end)
+			return true;
+	return false;
+}
+
+static bool lz_file_has_mapped(const struct lz_file *f, uint64_t offset, uint64_t end)
+{
+	for (const struct lz_file_known *k = f->known; k < f->known + NR_WAYS; k++)
+		if (k->mapped && offset >= k->start && end <= k->end)
+			return true;
+	return false;
+}
+
 /*
  * mincore() tells the truth to who owns the file, could write to it or has CAP_FOWNER; to all
  * others everything is resident. So a page is mapped in which there is no file: who is told that
@@ -370,6 +476,14 @@ static void lz_file_map(struct lz_file *f)
 		return;
 	f->map = map;
 	f->truthful = mincore(f->map + f->behind, f->page, &vec) == 0 && !(vec & 1);
+}
+
+static void lz_file_map_anew(struct lz_file *f)
+{
+	lz_file_unmap(f);
+	lz_file_map(f);
+	for (int way = 0; way < NR_WAYS; way++)
+		f->known[way].mapped = false;
 }
 
 static void lz_file_unmap(struct lz_file *f)

@@ -12,11 +12,17 @@
 #include <stdbool.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tool/collapse.h"
 #include "tool/confine.h"
 #include "tool/scan.h"
+
+/* Debian 12's headers and libseccomp do not know its name; the number is every machine's. */
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
 
 enum {
 	FILL = LZ_CONFINE_FILL,
@@ -51,6 +57,7 @@ static const struct call {
 	{ .nr = SCMP_SYS(mprotect), .roles = BOTH },
 	{ .nr = SCMP_SYS(madvise), .roles = ALL },
 	{ .nr = SCMP_SYS(mincore), .roles = BOTH },
+	{ .nr = SYS_cachestat, .roles = BOTH },
 	/* what is open: images, log, statistics, events, /proc/self/fd */
 	{ .nr = SCMP_SYS(read), .roles = ALL },
 	{ .nr = SCMP_SYS(pread64), .roles = ALL },

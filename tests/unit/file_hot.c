@@ -12,9 +12,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "iouring/ring.h"
 #include "iouring/source.h"
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
 
 enum { PAGE = 4096, SLICE = 16 * PAGE, MIB = 1 << 20 };
 
@@ -175,6 +181,119 @@ START_TEST(what_may_change_is_not_prepared)
 }
 END_TEST
 
+static bool has_cachestat(void)
+{
+	uint64_t range[2] = { 0, PAGE }, have[5];
+
+	return !syscall(SYS_cachestat, fd, range, have, 0);
+}
+
+static bool resident(uint64_t offset)
+{
+	return source->ops->resident(source, offset, SLICE);
+}
+
+/* Who has gone on for a while: what comes next is mapped before anybody copies it. The kernel counts what is
+ * mapped to within some dozen pages. */
+START_TEST(who_goes_on_finds_it_mapped)
+{
+	uint64_t before;
+
+	open_hot(8 * MIB, true);
+	before = mapped_bytes();
+	for (uint64_t offset = 3 * MIB; offset < 3 * MIB + 4 * SLICE; offset += SLICE)
+		ck_assert(resident(offset));
+	ck_assert_uint_lt(mapped_bytes() - before, MIB / 2);
+	for (uint64_t offset = 3 * MIB + 4 * SLICE; offset < 5 * MIB; offset += SLICE)
+		ck_assert(resident(offset));
+	ck_assert_int_eq(mapped_bytes() - before >= MIB / 2, has_cachestat());
+	for (uint64_t offset = 5 * MIB; offset < 8 * MIB; offset += SLICE) {
+		ck_assert(resident(offset));
+		ck_assert_int_eq(*(const uint8_t *)source->ops->at(source, offset, SLICE), 0x5a);
+	}
+	ck_assert(!resident(8 * MIB));
+}
+END_TEST
+
+/* The sweep goes both ways by turns, and each finds its own. */
+START_TEST(both_ways_by_turns)
+{
+	uint64_t before;
+
+	open_hot(8 * MIB, true);
+	before = mapped_bytes();
+	for (uint64_t n = 0; n < 12 * SLICE; n += SLICE) {
+		ck_assert(resident(4 * MIB + n));
+		ck_assert(resident(4 * MIB - n - SLICE));
+	}
+	ck_assert_int_eq(mapped_bytes() - before >= MIB + MIB / 2, has_cachestat());
+	ck_assert_uint_le(mapped_bytes() - before, 4 * MIB);
+	for (uint64_t n = 0; n < 4 * MIB; n += SLICE) {
+		ck_assert(resident(4 * MIB + n));
+		ck_assert(resident(4 * MIB - n - SLICE));
+		ck_assert_ptr_nonnull(source->ops->at(source, 4 * MIB + n, SLICE));
+		ck_assert_ptr_nonnull(source->ops->at(source, 4 * MIB - n - SLICE, SLICE));
+	}
+}
+END_TEST
+
+/* A fault between them ends it: its thread waits for the next one behind a slice, and not behind more. */
+START_TEST(a_single_page_ends_it)
+{
+	uint64_t before;
+
+	open_hot(64 * MIB, true);
+	before = mapped_bytes();
+	for (uint64_t n = 0; n < 60; n++) {
+		ck_assert(reads_now(n * MIB));
+		ck_assert(resident(n * MIB + PAGE));
+		ck_assert(resident(n * MIB + PAGE + SLICE));
+	}
+	ck_assert_uint_lt(mapped_bytes() - before, MIB);
+}
+END_TEST
+
+/* A page that is not there is not waited for: nothing of a stretch with a hole is mapped. */
+START_TEST(goes_on_as_far_as_it_is_resident)
+{
+	uint64_t before;
+
+	open_hot(4 * MIB, false);
+	source->ops->close(source);
+	ck_assert_int_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * MIB, MIB),
+			 0);
+	open_source(4 * MIB, true);
+	before = mapped_bytes();
+	for (uint64_t offset = 0; offset < 2 * MIB; offset += SLICE)
+		ck_assert(resident(offset));
+	for (uint64_t offset = 2 * MIB; offset < 3 * MIB; offset += SLICE)
+		ck_assert(!resident(offset));
+	for (uint64_t offset = 3 * MIB; offset < 4 * MIB; offset += SLICE)
+		ck_assert(resident(offset));
+	ck_assert_uint_le(mapped_bytes() - before, 3 * MIB);
+}
+END_TEST
+
+/* After a read through the ring what is cached may be on its way from the disk still. */
+START_TEST(nothing_is_mapped_after_a_read)
+{
+	struct lz_source_read read = { .offset = 0, .to = bytes, .len = SLICE, .buffer = -1 };
+	struct lz_ring ring;
+	uint64_t before;
+
+	open_hot(4 * MIB, true);
+	ck_assert_int_eq(lz_ring_open(&ring, 8), 0);
+	read.source = source;
+	ck_assert_int_eq(source->ops->begin(source, &ring, &read), 0);
+	ck_assert_int_eq(lz_ring_wait(&ring, -1), 0);
+	before = mapped_bytes();
+	for (uint64_t offset = 0; offset < 4 * MIB; offset += SLICE)
+		ck_assert(resident(offset));
+	ck_assert_uint_lt(mapped_bytes() - before, MIB);
+	lz_ring_close(&ring);
+}
+END_TEST
+
 static bool can_read_now(void)
 {
 	bool can = !lz_file_open(&source, fd, PAGE, NULL) && reads_now(0);
@@ -203,6 +322,11 @@ int main(void)
 	tcase_add_test(t, prepares_nothing_that_is_not_resident);
 	tcase_add_test(t, what_comes_next_is_at_hand);
 	tcase_add_test(t, what_may_change_is_not_prepared);
+	tcase_add_test(t, who_goes_on_finds_it_mapped);
+	tcase_add_test(t, both_ways_by_turns);
+	tcase_add_test(t, a_single_page_ends_it);
+	tcase_add_test(t, goes_on_as_far_as_it_is_resident);
+	tcase_add_test(t, nothing_is_mapped_after_a_read);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
