@@ -5,25 +5,24 @@
  * messages of CRIU, and reads pages of it, each access timed.
  */
 #define _GNU_SOURCE 1
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
+#include "tests/lib/restorer.h"
 
 static const char usage[] =
 	"restorer_standin [-p pid] [-b base] [-l bytes] [-P processes] [-T threads] [-t touches]\n"
@@ -57,24 +56,13 @@ static struct stage {
 /* Each thread's own, those of a process together. */
 static struct lz_bench_samples *samples[PROCESSES_MAX * THREADS_MAX];
 
-static int connect_to_daemon(void)
+/* @result of what was said to the daemon. */
+static int must(const char *what, int result)
 {
-	static const char name[] = "lazy-pages.socket";
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	memcpy(a.sun_path, name, sizeof(name) - 1);
-	if (sock < 0 ||
-	    connect(sock, (void *)&a,
-		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1)) < 0)
-		lz_bench_die(name);
-	return sock;
-}
-
-static void say(int sock, const void *bytes, size_t len)
-{
-	if (send(sock, bytes, len, MSG_NOSIGNAL) != (ssize_t)len)
-		lz_bench_die("send");
+	errno = -result;
+	if (result < 0)
+		lz_bench_die(what);
+	return result;
 }
 
 /* The descriptor goes before anything is registered: as CRIU does it. */
@@ -97,8 +85,8 @@ static void hand_over(int sock, int32_t pid)
 	madvise(want, run.len, MADV_NOHUGEPAGE);
 	if (ioctl(uffd, UFFDIO_API, &api) < 0)
 		lz_bench_die("UFFDIO_API");
-	say(sock, &pid, sizeof(pid));
-	lz_bench_send(sock, dup(uffd));
+	must("pid", restorer_say(sock, pid));
+	must("userfaultfd", restorer_give(sock, uffd));
 	if (ioctl(uffd, UFFDIO_REGISTER, &reg) < 0)
 		lz_bench_die("UFFDIO_REGISTER");
 	close(uffd);
@@ -246,13 +234,12 @@ static void prepare(void)
 
 int main(int argc, char **argv)
 {
-	static const uint32_t finished = 0x52535446;
 	uint64_t begun;
 	int sock;
 
 	parse(argc, argv);
 	prepare();
-	sock = connect_to_daemon();
+	sock = must("lazy-pages.socket", restorer_connect());
 	for (uint32_t n = 0; n < run.processes; n++) {
 		pid_t pid = fork();
 
@@ -263,14 +250,14 @@ int main(int argc, char **argv)
 		wait_for(&stage->done);
 	}
 	if (run.first)
-		say(sock, &finished, sizeof(finished));
+		must("finished", restorer_say(sock, RESTORER_FINISHED));
 	begun = lz_bench_now_ns();
 	all(&stage->touch);
 	say_touched(lz_bench_now_ns() - begun);
 	wait_for_line();
 	all(&stage->leave);
 	if (!run.first)
-		say(sock, &finished, sizeof(finished));
+		must("finished", restorer_say(sock, RESTORER_FINISHED));
 	close(sock);
 	puts("finished");
 	fflush(stdout);

@@ -9,18 +9,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/lib/imagegen.h"
+#include "tests/lib/restorer.h"
 
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
@@ -60,50 +58,17 @@ static int open_userfaultfd(void)
 	return fd;
 }
 
-static int connect_to_daemon(void)
+/* @result of what was said to the daemon. */
+static int must(const char *what, int result)
 {
-	static const char name[] = "lazy-pages.socket";
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	memcpy(a.sun_path, name, sizeof(name) - 1);
-	if (sock < 0 ||
-	    connect(sock, (void *)&a,
-		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1)))
-		die(name);
-	return sock;
-}
-
-static void say(int sock, const void *bytes, size_t len)
-{
-	if (send(sock, bytes, len, MSG_NOSIGNAL) != (ssize_t)len)
-		die("send");
-}
-
-static void send_descriptor(int sock, int fd)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr head;
-	} control = { .bytes = { 0 } };
-	char byte = 0;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
-
-	control.head.cmsg_level = SOL_SOCKET;
-	control.head.cmsg_type = SCM_RIGHTS;
-	control.head.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-	if (sendmsg(sock, &msg, MSG_NOSIGNAL) != 1)
-		die("sendmsg");
+	errno = -result;
+	if (result < 0)
+		die(what);
+	return result;
 }
 
 int main(int argc, char **argv)
 {
-	static const uint32_t finished = 0x52535446;
 	int32_t pid = argc == 4 ? atoi(argv[1]) : 0;
 	uint64_t base = argc == 4 ? strtoull(argv[2], NULL, 0) : 0;
 	uint64_t nr = argc == 4 ? strtoull(argv[3], NULL, 0) : 0;
@@ -120,13 +85,13 @@ int main(int argc, char **argv)
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != at)
 		die("mmap");
 	uffd = open_userfaultfd();
-	sock = connect_to_daemon();
-	say(sock, &pid, sizeof(pid));
-	send_descriptor(sock, uffd);
+	sock = must("lazy-pages.socket", restorer_connect());
+	must("pid", restorer_say(sock, pid));
+	must("userfaultfd", restorer_give(sock, uffd));
 	if (ioctl(uffd, UFFDIO_REGISTER, &reg))
 		die("UFFDIO_REGISTER");
 	close(uffd);
-	say(sock, &finished, sizeof(finished));
+	must("finished", restorer_say(sock, RESTORER_FINISHED));
 	close(sock);
 	/* From behind, where the sweep comes last. */
 	for (uint64_t n = nr; n-- > 0;)

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/restorer.h"
 #include "tests/live/house.h"
 
 /* What Debian 12's header (Linux 6.1) does not know. */
@@ -94,21 +95,7 @@ void live_register(struct live *l, void *at, uint64_t pages)
 
 static void give_away(struct live *l)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr head;
-	} control = { .bytes = { 0 } };
-	struct iovec iov = { (char[]){ 0 }, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
-
-	control.head.cmsg_level = SOL_SOCKET;
-	control.head.cmsg_type = SCM_RIGHTS;
-	control.head.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.head), &l->uffd, sizeof(l->uffd));
-	LIVE_CHECK(l, sendmsg(l->sock, &msg, MSG_NOSIGNAL) == 1);
+	LIVE_CHECK(l, restorer_give(l->sock, l->uffd) == 0);
 }
 
 void live_renew(struct live *l)

@@ -13,7 +13,6 @@
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +21,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/restorer.h"
 #include "tests/lib/suite.h"
 #include "tool/session.h"
 
@@ -33,7 +32,7 @@
 #define SO_PASSPIDFD 76
 #endif
 
-enum { A = 100, B = 300, DEAD = 200, FINISHED = 0x52535446, NR_SAID = 6 };
+enum { A = 100, B = 300, DEAD = 200, NR_SAID = 6 };
 /* What one who dies may leave open until all is over: a pidfd or two, never a userfaultfd. */
 enum { LEFT_MAX = 2 };
 /* In each of the two; INBOX_STRIDE=1 dies after every instruction, for minutes. */
@@ -76,31 +75,17 @@ static unsigned count_open(void)
 
 static void say(int sock, int32_t value)
 {
-	ck_assert_int_eq(send(sock, &value, sizeof(value), MSG_NOSIGNAL), sizeof(value));
+	ck_assert_int_eq(restorer_say(sock, value), 0);
 }
 
 static void give(int sock, unsigned which)
 {
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .room = { 0 } };
-	char zero = 0;
-	struct iovec io = { .iov_base = &zero, .iov_len = 1 };
-	struct msghdr h = { .msg_iov = &io,
-			    .msg_iovlen = 1,
-			    .msg_control = &control,
-			    .msg_controllen = sizeof(control) };
 	int fd = memfd_create("userfaultfd", MFD_CLOEXEC);
 	struct stat st;
 
 	ck_assert_int_eq(fstat(fd, &st), 0);
 	ino[which] = st.st_ino;
-	control.align = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-					  .cmsg_type = SCM_RIGHTS,
-					  .cmsg_len = CMSG_LEN(sizeof(fd)) };
-	memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
-	ck_assert_int_eq(sendmsg(sock, &h, MSG_NOSIGNAL), 1);
+	ck_assert_int_eq(restorer_give(sock, fd), 0);
 	(void)close(fd);
 }
 
@@ -111,7 +96,7 @@ static void say_all(int sock)
 	say(sock, -DEAD);
 	say(sock, B);
 	give(sock, 1);
-	say(sock, FINISHED);
+	say(sock, RESTORER_FINISHED);
 }
 
 /* ---- one keeper, and the next ---- */
@@ -249,24 +234,24 @@ static int accept_one(struct lz_fill *of)
 
 START_TEST(killed_while_it_accepts)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "lazy-pages.socket" };
 	unsigned long length = 0, step = 0;
 	unsigned before = count_open(), deaths = 0;
 
 	for (unsigned n = 0; n == 0 || (n - 1) * step <= length; n++) {
 		unsigned long steps = n ? (n - 1) * step : ULONG_MAX;
-		int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		int sock;
 
 		begin();
 		ck_assert_int_eq(lz_restorer_listen(&f), 0);
-		ck_assert_int_eq(connect(sock, (struct sockaddr *)&a, sizeof(a)), 0);
+		sock = restorer_connect();
+		ck_assert_int_ge(sock, 0);
 		say_all(sock);
 		deaths += dies(accept_one, &steps);
 		lz_restorer_succeed(&f);
 		if (f.session->restorer_fd < 0)
 			ck_assert_int_eq(lz_restorer_accept(&f), 0);
 		ck_assert_int_lt(f.session->listen_fd, 0);
-		ck_assert_int_ne(access(a.sun_path, F_OK), 0);
+		ck_assert_int_ne(access("lazy-pages.socket", F_OK), 0);
 		ck_assert_int_eq(lz_restorer_receive(&f), 1);
 		is_complete();
 		/* Finished: whoever comes now finds the connection closed, noted or not. */
