@@ -223,7 +223,7 @@ static int begin(struct lz_fill *f)
 	return r;
 }
 
-/* All tasks are full. */
+/* All is full; VMs have been named when they were. */
 static void make_huge(struct lz_fill *f)
 {
 	struct lz_session *s = f->session;
@@ -231,7 +231,7 @@ static void make_huge(struct lz_fill *f)
 
 	for (uint32_t i = 0; !r && i < s->nr_said; i++)
 		if (s->said[i].type == LZ_SAID_UFFD && s->said[i].own >= 0)
-			r = lz_huge_ask(s->huge_fd, s->said[i].own);
+			r = lz_huge_ask(s->huge_fd, s->said[i].own, true);
 	if (s->huge_fd >= 0 && !lz_huge_end(s->huge_fd, s->signal_fd, &f->huge) && !r)
 		r = -EINTR;
 	s->huge_fd = -1;

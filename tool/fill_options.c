@@ -247,9 +247,6 @@ int lz_fill_options_take(struct lz_fill *f, int argc, char **argv)
 	r = lz_guest_check_options(o);
 	if (r >= 0)
 		return r;
-	if (o->collapse && o->vm.socket)
-		return lz_service_usage(&o->service, "--collapse is for processes, not for",
-					"--firecracker");
 	/* A VM whose page is poisoned ends too, later and less clearly; and its like come at any time. */
 	if (o->on_lost == NOT_SAID)
 		o->on_lost = o->vm.socket ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;

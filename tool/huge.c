@@ -127,7 +127,7 @@ int lz_huge_begin(const struct lz_log *log)
 
 /* ---- who asks ---- */
 
-int lz_huge_ask(int fd, int pidfd)
+int lz_huge_ask(int fd, int pidfd, bool waits)
 {
 	union {
 		struct cmsghdr head;
@@ -145,7 +145,7 @@ int lz_huge_ask(int fd, int pidfd)
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &pidfd, sizeof(pidfd));
-	return sendmsg(fd, &m, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+	return sendmsg(fd, &m, MSG_NOSIGNAL | (waits ? 0 : MSG_DONTWAIT)) == 1 ? 0 : -errno;
 }
 
 static bool is_told_to_stop(int signal_fd)

@@ -21,8 +21,9 @@ struct lz_huge_result {
 
 /* The socket to it, or -errno. */
 int lz_huge_begin(const struct lz_log *log);
-/* That process is full. It is gone about at once, beside what else happens. 0 or -errno. */
-int lz_huge_ask(int fd, int pidfd);
+/* That process is full. It is gone about at once, beside what else happens. 0 or -errno; -EAGAIN: some
+ * hundreds have been asked for and not yet had, and not @waits. */
+int lz_huge_ask(int fd, int pidfd, bool waits);
 /*
  * All have been named; waits for what is still under way, or for SIGTERM or SIGINT at @signal_fd, which
  * is read, and closes @fd. False: nobody knows what has become of it.

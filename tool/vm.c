@@ -214,6 +214,9 @@ static void bury(struct lz_fill *f, struct lz_guest *g)
 		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO,
 			   "event=vm-full pid=%d seconds=%.3f all of its memory is there",
 			   (int)g->pid, seconds);
+		if (s->huge_fd >= 0 && lz_huge_ask(s->huge_fd, g->own, false))
+			lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
+				   "event=not-collapsed pid=%d its pages stay small", (int)g->pid);
 	} else {
 		s->vms_gone++;
 		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=vm-gone pid=%d seconds=%.3f",

@@ -51,7 +51,7 @@ static struct {
 	uint64_t operations;
 	uint64_t seed;
 	int user;
-	bool huge, holds, leaves, quiet;
+	bool huge, holds, leaves, quiet, advises;
 } o = { .api = "1.12", .nr_threads = 2, .give = "uffd", .seed = 1, .user = -1 };
 
 static struct region region[REGIONS_MAX];
@@ -182,6 +182,8 @@ static void map_regions(void)
 				    flags | huge | MAP_FIXED, -1, 0);
 		if (region[i].at == MAP_FAILED)
 			bad("mmap of region %u", i);
+		if (o.advises && madvise(region[i].at, region[i].size, MADV_HUGEPAGE))
+			bad("madvise");
 		at += region[i].size;
 	}
 }
@@ -456,6 +458,8 @@ static const struct option OPTIONS[] = {
 	{ "user", required_argument, NULL, USER },
 	{ "huge", no_argument, NULL, 'H' },
 	{ "hold", no_argument, NULL, 'h' },
+	{ "advise", no_argument, NULL,
+	  'v' }, /* that its memory is to have huge pages, where there are any */
 	{ "leave", no_argument, NULL, 'l' },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ NULL, 0, NULL, 0 },
@@ -484,6 +488,8 @@ static void take_option(int c)
 		o.leaves = true;
 	else if (c == 'q')
 		o.quiet = true;
+	else if (c == 'v')
+		o.advises = true;
 	else
 		exit(2);
 }

@@ -51,6 +51,24 @@ let_go
 wait "${PIDS[-2]}" || fail "the other VM: $(tail -n 1 "$DIR/peer-held.out")"
 fill_stops 0
 
+# ---- huge pages given back: those that hold no zero page ----
+
+if grep -q '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null; then
+	echo "case=collapse skip reason=this machine has no transparent huge pages"
+else
+	ROW="--collapse"
+	was=$TRUTH TRUTH=$DIR/dense
+	head -c 32M /dev/urandom >"$TRUTH"
+	fill --memory "$TRUTH" --collapse
+	start_vm dense --hold --advise --operations 500
+	says "event=collapsed pid=[0-9]* bytes=33554432 failed=0"
+	let_go
+	wait "${PIDS[-1]}" || fail "the VM: $(tail -n 1 "$DIR/peer-dense.out")"
+	fill_stops 0
+	[ "$(stat_of bytes_collapsed)" = 33554432 ] || fail "the stats have $(stat_of bytes_collapsed) bytes"
+	TRUTH=$was
+fi
+
 # ---- bytes that cannot be had: the VM is killed, and that is said ----
 
 ROW="a memory file that is cut short"
