@@ -121,11 +121,17 @@ bool lz_ahead_neighbour(struct lz_engine *e, struct lz_action *out)
 
 /* ---- what is wanted ---- */
 
+enum { TOGETHER = UINT32_MAX };
+
+/* @s, if it is of that memory and something can be placed in it. */
+static struct lz_space *is_of(struct lz_space *s, uint32_t memory)
+{
+	return s->state == LZ_SPACE_OPEN && s->memory == memory && !s->kill ? s : NULL;
+}
+
 struct lz_space *lz_ahead_root(struct lz_engine *e, uint32_t memory)
 {
-	struct lz_space *s = &e->space[e->root[memory]];
-
-	return s->state == LZ_SPACE_OPEN && s->memory == memory && !s->kill ? s : NULL;
+	return is_of(&e->space[e->root[memory]], memory);
 }
 
 /* The first page of [from, to) that is owed and not on its way; @to if none. */
@@ -140,21 +146,27 @@ static uint64_t missing(const struct lz_space *s, uint64_t from, uint64_t to)
 /*
  * Each page is asked for once, in its turn; what could not come then is the sweep's. A space that is
  * stalled, or a source that has its share of requests, keeps those behind it in the order waiting, and
- * nobody else: the sweep goes on.
+ * nobody else: the sweep goes on. @alone: the space that walks; TOGETHER: all, each run in the space
+ * of its memory. *left: runs that may yet be passed.
  */
-static bool want_kind(struct lz_engine *e, bool remote, struct lz_action *out)
+static bool walk(struct lz_engine *e, struct lz_walk *k, uint32_t alone, bool remote,
+		 unsigned *left, struct lz_action *out)
 {
 	struct lz_wanted *w = &e->wanted[remote];
 	struct lz_req *q;
 
-	w->holds = false;
-	for (; w->at < w->nr; w->at++, w->done = 0) {
-		const struct lz_wanted_run *r = &w->run[w->at];
+	for (; k->at < w->nr; k->at++, k->done = 0) {
+		const struct lz_wanted_run *r = &w->run[k->at];
+		uint32_t space = alone == TOGETHER ? e->root[r->memory] : alone;
 		uint64_t end = r->first + r->nr, page = end, n;
-		struct lz_space *s = lz_ahead_root(e, r->memory);
+		struct lz_space *s = is_of(&e->space[space], r->memory);
 
+		w->holds = w->rests = !*left;
+		if (w->rests)
+			return false;
+		--*left;
 		if (s)
-			page = missing(s, r->first + w->done, end);
+			page = missing(s, r->first + k->done, end);
 		if (page == end)
 			continue;
 		if (s->retry_ns || lz_reqs_are_crowded(e, s, page, LZ_FOR_WANTED))
@@ -164,9 +176,38 @@ static bool want_kind(struct lz_engine *e, bool remote, struct lz_action *out)
 		if (!q)
 			return false;
 		n = lz_ahead_slice(e, s, page, end - page);
-		w->done = (uint32_t)(page + n - r->first);
-		return read_pages(e, q, e->root[r->memory], page, n, LZ_FOR_WANTED, out);
+		k->done = (uint32_t)(page + n - r->first);
+		return read_pages(e, q, space, page, n, LZ_FOR_WANTED, out);
 	}
+	return false;
+}
+
+/* Those who walk alone take turns, a request each. */
+static bool want_kind(struct lz_engine *e, bool remote, struct lz_action *out)
+{
+	struct lz_wanted *w = &e->wanted[remote];
+	unsigned left = LZ_PASSED_MAX;
+	bool dry = true, asked;
+
+	if (w->dry || w->rests)
+		return false;
+	w->holds = false;
+	if (!e->each_walks)
+		return walk(e, &w->walk, TOGETHER, remote, &left, out);
+	for (uint32_t n = 0; n < e->nr_spaces && !w->holds; n++) {
+		uint32_t i = (w->turn + n) % e->nr_spaces;
+		struct lz_space *s = &e->space[i];
+
+		if (!s->walks || s->walk[remote].at == w->nr)
+			continue;
+		asked = walk(e, &s->walk[remote], i, remote, &left, out);
+		if (asked || w->rests)
+			w->turn = i + 1;
+		if (asked)
+			return true;
+		dry = dry && s->walk[remote].at == w->nr;
+	}
+	w->dry = dry && !w->holds;
 	return false;
 }
 

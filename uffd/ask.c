@@ -8,6 +8,8 @@ uint64_t lz_engine_deadline(const struct lz_engine *e)
 {
 	uint64_t at = UINT64_MAX;
 
+	if (e->wanted[LZ_LOCAL].rests || e->wanted[LZ_REMOTE].rests)
+		return e->now_ns;
 	for (uint32_t i = 0; e->nr_stalled && i < e->nr_spaces; i++)
 		if (e->space[i].retry_ns && e->space[i].retry_ns < at)
 			at = e->space[i].retry_ns;

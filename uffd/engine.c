@@ -19,6 +19,7 @@ int lz_engine_new(struct lz_engine **out, const struct lz_engine_options *option
 	assert(options->nr_reqs <= LZ_REQS_MAX);
 	e->options = *options;
 	e->has_remote = options->has_remote;
+	e->each_walks = options->stays;
 	if (!options->nr_reqs)
 		e->options.nr_reqs = LZ_REQS_LOCAL;
 	lz_reqs_init(e);
@@ -35,6 +36,8 @@ void lz_engine_free(struct lz_engine *e)
 			lz_space_close(&e->space[i]);
 	for (int kind = 0; kind < 2; kind++)
 		lz_wanted_fini(&e->wanted[kind]);
+	for (uint32_t i = 0; i < LZ_MEMORIES_MAX; i++)
+		lz_bits_fini(&e->noted[i]);
 	free(e);
 }
 
@@ -56,6 +59,26 @@ static void opened(struct lz_engine *e, uint32_t space)
 		e->release_space = space;
 }
 
+/* No page of a memory is to be noted twice, whoever touches it; nor one that a dead engine has noted. */
+static int know_noted(struct lz_engine *e, uint32_t memory, const struct lz_plan *plan)
+{
+	const struct lz_record *record = e->options.record;
+	struct lz_bits *noted = &e->noted[memory];
+	int r;
+
+	if (!record || noted->nr)
+		return 0;
+	r = lz_bits_init(noted, lz_plan_nr_pages(plan), NULL);
+	for (uint64_t i = 0; !r && i < record->nr; i++) {
+		const struct lz_touch *t = &record->touch[i];
+
+		if (t->memory == memory)
+			lz_bits_set(noted, lz_plan_page_from(plan, t->identity),
+				    lz_plan_page_from(plan, lz_record_end(t)));
+	}
+	return r;
+}
+
 int lz_engine_attach(struct lz_engine *e, const struct lz_attach *a)
 {
 	struct lz_space *s = &e->space[a->space];
@@ -64,10 +87,14 @@ int lz_engine_attach(struct lz_engine *e, const struct lz_attach *a)
 	assert(a->space < LZ_SPACES_MAX && a->memory < LZ_MEMORIES_MAX);
 	if (e->released && lz_plan_remote(a->plan) != UINT32_MAX)
 		return -ESHUTDOWN;
-	r = lz_space_open(s, a->plan, a->seg, a->nr_segs, a->words, a->resumed);
+	r = know_noted(e, a->memory, a->plan);
+	if (!r)
+		r = lz_space_open(s, a->plan, a->seg, a->nr_segs, a->words, a->resumed);
 	if (r)
 		return r;
 	s->memory = a->memory;
+	s->walks = e->each_walks;
+	e->wanted[LZ_LOCAL].dry = e->wanted[LZ_REMOTE].dry = false;
 	if (!lz_ahead_root(e, a->memory))
 		e->root[a->memory] = a->space;
 	opened(e, a->space);
@@ -378,6 +405,7 @@ static void feed_closed(struct lz_engine *e, uint32_t space)
 
 static void feed_tick(struct lz_engine *e)
 {
+	e->wanted[LZ_LOCAL].rests = e->wanted[LZ_REMOTE].rests = false;
 	for (uint32_t i = 0; e->nr_stalled && i < e->nr_spaces; i++)
 		if (e->space[i].retry_ns && e->space[i].retry_ns <= e->now_ns)
 			unstall(e, &e->space[i]);
@@ -442,6 +470,7 @@ int lz_engine_want(struct lz_engine *e, const struct lz_plan *plan, uint32_t mem
 		   struct lz_range r)
 {
 	assert(memory < LZ_MEMORIES_MAX);
+	e->wanted[LZ_LOCAL].dry = e->wanted[LZ_REMOTE].dry = false;
 	return lz_wanted_add(e->wanted, plan, memory, r);
 }
 

@@ -123,7 +123,8 @@ int lz_engine_attach(struct lz_engine *e, const struct lz_attach *a);
 /*
  * The pages that @plan, of memory number @memory, holds of the identities @r are to be had before all
  * that nobody waits for, behind what was wanted before; in the space that was attached with that
- * memory, not in its children. -ENOSPC: so many cannot be; -ENOMEM.
+ * memory, not in its children. With options.stays in each of them, whenever it is attached, from the
+ * first on: they take turns. -ENOSPC: so many cannot be; -ENOMEM.
  */
 int lz_engine_want(struct lz_engine *e, const struct lz_plan *plan, uint32_t memory,
 		   struct lz_range r);

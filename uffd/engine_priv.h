@@ -84,7 +84,9 @@ struct lz_engine {
 	struct lz_hint hint[LZ_HINTS_MAX];
 	unsigned nr_hints;
 	struct lz_wanted wanted[2];     /* by kind */
-	uint32_t root[LZ_MEMORIES_MAX]; /* the space attached with a memory */
+	bool each_walks; /* each space goes through it by itself: there may be many of a memory */
+	uint32_t root[LZ_MEMORIES_MAX]; /* else: the space attached with a memory */
+	struct lz_bits noted[LZ_MEMORIES_MAX]; /* pages that are in the record */
 	uint32_t nr_kills, nr_stalled;
 	uint64_t now_ns;
 	uint64_t fault_ns;                /* of the last fault */

@@ -299,8 +299,8 @@ int lazyd_start(struct lazyd *l);
 void lazyd_finish(struct lazyd *l);
 /*
  * Pages of memory number @touch->owner that are to be had before all that nobody waits for, behind
- * those of earlier calls: a working set, replayed. After the memory's lazyd_add(). -ENOSPC: so many
- * cannot be.
+ * those of earlier calls: a working set, replayed. With @stays in every space of that memory, which take
+ * turns; else in the one attached first. After the memory's lazyd_add(). -ENOSPC: so many cannot be.
  */
 int lazyd_replay(struct lazyd *l, const struct lazyd_touch *touch);
 /* With no_sweep in the options: from now on the rest is filled too. */

@@ -48,8 +48,10 @@ enum {
 	 * that were touched lie together. A file of them has no more. */
 	LZ_TOUCHES_MAX = 1 << 18,
 	/* Runs that can be wanted before all others: a whole file of them, and where the image has them in
-	 * pieces as many again. One that is here already is passed in 10 ns, all of them in 5 ms. */
+	 * pieces as many again. One list of them does for all spaces. */
 	LZ_WANTED_MAX = 1 << 19,
+	/* Runs of them that are passed before faults are looked for again: 40 us at 10 ns each. */
+	LZ_PASSED_MAX = 4096,
 	/* Bytes of them that are on their way from a disk at a time, as many as the sweep's: a fault's
 	 * read is behind them in the disk's queue. */
 	LZ_WANTED_BYTES = LZ_REQS_SWEEP * LZ_SLICE_BYTES,
@@ -75,6 +77,7 @@ enum {
 	LZ_MEMORIES_MAX = 8,
 	LZ_TOUCHES_MAX = 24,
 	LZ_WANTED_MAX = 12,
+	LZ_PASSED_MAX = 3,
 	LZ_WANTED_BYTES = LZ_REQS_SWEEP * LZ_SLICE_BYTES,
 };
 #endif

@@ -180,7 +180,7 @@ static void record(struct lz_engine *e, const struct lz_space *s, const struct l
 	const struct lz_run *run;
 	struct lz_touch t;
 
-	if (!e->options.record)
+	if (!e->options.record || !lz_bits_set(&e->noted[s->memory], page, page + 1))
 		return;
 	run = lz_plan_run_near(s->plan, q->run, page);
 	t = (struct lz_touch){ .identity = lz_plan_identity(run, page),

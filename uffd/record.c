@@ -2,13 +2,6 @@
 /* The record of record.h. */
 #include "uffd/record.h"
 
-static const uint64_t PAGE_BYTES = 4096;
-
-static uint64_t end_of(const struct lz_touch *t)
-{
-	return t->identity + t->nr_pages * PAGE_BYTES;
-}
-
 void lz_record_note(struct lz_record *r, const struct lz_touch *touch, uint64_t window_ns,
 		    uint64_t now_ns)
 {
@@ -20,10 +13,7 @@ void lz_record_note(struct lz_record *r, const struct lz_touch *touch, uint64_t 
 		r->is_over = 1;
 	if (r->is_over)
 		return;
-	if (last && last->memory == touch->memory && touch->identity >= last->identity &&
-	    end_of(touch) <= end_of(last))
-		return;
-	if (last && last->memory == touch->memory && touch->identity == end_of(last) &&
+	if (last && last->memory == touch->memory && touch->identity == lz_record_end(last) &&
 	    last->nr_pages < UINT32_MAX - touch->nr_pages) {
 		last->nr_pages += touch->nr_pages;
 		return;

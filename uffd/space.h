@@ -12,6 +12,7 @@
 #include "pagemap/plan.h"
 #include "uffd/bits.h"
 #include "uffd/map.h"
+#include "uffd/wanted.h"
 
 /* FREE -> OPEN -> CLOSING -> FREE, and nothing else. */
 enum lz_space_state {
@@ -51,6 +52,9 @@ struct lz_space {
 	uint64_t stream_next, window;
 	/* The same of zero pages: where the last ended that were placed, and how many they were. */
 	uint64_t zero_next, zero_pages;
+	/* How far it has come with what is wanted, by kind; if it goes through that by itself. */
+	struct lz_walk walk[2];
+	bool walks;
 	uint32_t remote;      /* the plan's remote source, UINT32_MAX: none */
 	bool mixed;           /* has pages of both kinds */
 	uint64_t remote_from; /* no remote page before it is owed */

@@ -19,12 +19,20 @@ struct lz_wanted_run {
 	uint32_t nr, memory;
 };
 
+/* How far somebody has gone through one. */
+struct lz_walk {
+	size_t at;     /* the run that comes next */
+	uint32_t done; /* pages of it that have been looked at */
+};
+
 struct lz_wanted {
 	struct lz_wanted_run *run;
 	size_t nr, room;
-	size_t at;     /* the run that comes next */
-	uint32_t done; /* pages of it that have been looked at */
-	bool holds; /* it has more, and waits for nothing but a request: the sweep is to wait too */
+	struct lz_walk walk; /* of all spaces together, if they do not go by themselves */
+	uint32_t turn;       /* else: whose it is */
+	bool dry;            /* nobody has more of it, until a run or a space is added */
+	bool holds; /* somebody has, and waits for nothing but a request: the sweep is to wait too */
+	bool rests; /* so much was passed at a time: it goes on when the time is told */
 };
 
 /* All zero is an empty one. */

@@ -151,6 +151,8 @@ static bool lay_out(struct play *p, const char *s)
 		;
 	} else if (!strcmp(s, "no sweep")) {
 		p->options.no_sweep = true;
+	} else if (!strcmp(s, "stays")) {
+		p->options.stays = true;
 	} else if (sscanf(s, "record %" SCNu64, &p->options.record_ns) == 1) {
 		p->options.record_ns *= 1000;
 		p->options.record = &p->record;
@@ -243,6 +245,8 @@ static bool is_event(struct play *p, const char *s)
 		ev.type = LZ_EV_COSTLY;
 	} else if (!strcmp(s, "sweep")) {
 		ev.type = LZ_EV_SWEEP;
+	} else if (!strcmp(s, "finish")) {
+		ev.type = LZ_EV_FINISH;
 	} else if (!strcmp(s, "abandon")) {
 		ev.type = LZ_EV_ABANDON;
 	} else {

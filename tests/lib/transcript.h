@@ -14,6 +14,7 @@
  *	on-lost kill                 else poison
  *	requests 256                 that many, else as many as for local sources
  *	no sweep                     nothing runs ahead until "sweep"
+ *	stays                        spaces come at any time until "finish"
  *	record 1000                  first touches are noted, for that many us; 0: without end
  *	remote f1                    source 1 is remote: urgent reads of it say so
  *	image 8+4 at f1:20 [2M]      the image holds pages 8..12 in source 1 from page 20 on; "in
@@ -28,6 +29,7 @@
  *	wait 50                      a TICK, that many microseconds later
  *	want 5+2                     the image's pages 5..7 are wanted before all others
  *	sweep                        "no sweep" is over
+ *	finish                       "stays" is over
  * Actions:
  *	s0 read r0 2+4               pages 2..6 of source 0; "f1:2+4" of source 1; "r0@3": to page 3
  *	                             of r0's buffer; "bytes" behind it: not from a mapping

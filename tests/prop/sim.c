@@ -20,6 +20,8 @@
 #include "uffd/state.h"
 
 enum { PAGE = 1 << K_SHIFT, ROOTS = 2, ABSENT_STEPS = 4000, WANTS = 5 };
+/* Address spaces of one memory that come at any time. */
+enum { GUESTS = 4 };
 
 /* Whose bytes the plan's are. */
 enum wire { NO_WIRE, SOME_WIRE, ALL_WIRE };
@@ -42,6 +44,7 @@ struct sim {
 	uint64_t now;
 	int nr_roots;
 	bool started, abandoned;
+	bool stays, finished; /* all roots are of the first memory, and they come at any time */
 	bool no_sweep;
 	uint64_t record_ns;
 	struct {
@@ -107,6 +110,16 @@ static struct lz_memories memories(struct sim *s)
 	return (struct lz_memories){ .arg = s, .find = find_memory };
 }
 
+static uint32_t memory_of(const struct sim *s, int root)
+{
+	return s->stays ? 0 : (uint32_t)root;
+}
+
+static int max_roots(const struct sim *s)
+{
+	return s->stays ? GUESTS : ROOTS;
+}
+
 static struct k_mm *mm_of(struct sim *s, uint32_t space)
 {
 	assert(s->st->slot[space].uffd >= 0 && s->st->slot[space].uffd < K_MMS);
@@ -127,13 +140,14 @@ static bool is_attached(const struct sim *s, int uffd)
 static int attach(struct sim *s, int uffd)
 {
 	struct lz_memories all = memories(s);
-	int r = lz_state_attach(s->st, s->e, &all, (uint32_t)uffd, uffd, -1, ++s->now);
+	uint32_t memory = memory_of(s, uffd);
+	int r = lz_state_attach(s->st, s->e, &all, memory, uffd, -1, ++s->now);
 
 	while (died()) {
 		rebuild(s);
 		r = 0;
 		if (!is_attached(s, uffd))
-			r = lz_state_attach(s->st, s->e, &all, (uint32_t)uffd, uffd, -1, ++s->now);
+			r = lz_state_attach(s->st, s->e, &all, memory, uffd, -1, ++s->now);
 	}
 	return r;
 }
@@ -293,7 +307,7 @@ static bool is_untouched(const struct sim *s)
 			if (s->k.mm[m].op[i].type != K_NO_OP)
 				return false;
 	return s->went_well && !n->faults && !n->ev_remove && !n->ev_unmap && !n->ev_remap &&
-	       !n->ev_fork && !n->ev_exit && lz_engine_deadline(s->e) == UINT64_MAX;
+	       !n->ev_fork && !n->ev_exit && !n->res_eagain;
 }
 
 /*
@@ -316,11 +330,11 @@ static bool check_wanted_first(const struct sim *s, const struct lz_action *a)
 		return true;
 	}
 	assert(!s->no_sweep);
-	for (int m = 0; m < ROOTS && s->wants_all; m++)
+	for (int m = 0; m < s->nr_roots && s->wants_all; m++)
 		for (int i = 0; i < K_PAGES; i++) {
 			const struct k_page *p = &s->k.mm[m].page[i];
 
-			if (!is_wanted(s, m, i) || !s->k.mm[m].running || s->k.mm[m].dead)
+			if (!is_wanted(s, (int)memory_of(s, m), i) || !s->k.mm[m].running || s->k.mm[m].dead)
 				continue;
 			sim_outcomes.wanted_first++;
 			for (uint32_t source = 0; source < SOURCES; source++)
@@ -358,7 +372,8 @@ static void do_read(struct sim *s, const struct lz_action *a)
 		check_remote_read(s, a);
 	if (is_rest(s, a) || !is_untouched(s) || s->on_lost == LAZYD_LOST_KILL)
 		return;
-	if (!check_wanted_first(s, a) && s->wire != NO_WIRE && a->source != S_REMOTE)
+	if (!check_wanted_first(s, a) && s->wire != NO_WIRE && a->source != S_REMOTE &&
+	    lz_engine_deadline(s->e) == UINT64_MAX) /* what is wanted of it rests at times */
 		check_local_first(s);
 }
 
@@ -564,6 +579,7 @@ static struct lz_engine_options options_of(const struct sim *s)
 					   .nr_reqs = s->nr_reqs,
 					   .has_remote = s->wire != NO_WIRE,
 					   .no_sweep = s->no_sweep,
+					   .stays = s->stays,
 					   .record = &s->st->record,
 					   .record_ns = s->record_ns };
 }
@@ -620,6 +636,8 @@ static void rebuild(struct sim *s)
 	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
 		if (lz_engine_serves(s->e, i))
 			k_wake(&s->k, mm_of(s, i), (struct lz_range){ 0, UINT64_MAX });
+	if (s->finished)
+		feed(s, (struct lz_event){ .type = LZ_EV_FINISH });
 	if (s->abandoned)
 		feed(s, (struct lz_event){ .type = LZ_EV_ABANDON });
 	lz_engine_check(s->e);
@@ -664,6 +682,7 @@ static void make_wants(struct sim *s)
 		s->want[i].range.end = s->want[i].range.start + nr * PAGE;
 	}
 	s->no_sweep = gen_one_in(s->gen, 4);
+	s->stays = gen_one_in(s->gen, 3);
 	s->record_ns = gen_one_in(s->gen, 4) ? gen_below(s->gen, 1000) : 0;
 }
 
@@ -717,6 +736,11 @@ static void change_wire(struct sim *s, bool busy)
 	s->now += UINT64_C(2000000000);
 }
 
+static bool may_come(const struct sim *s)
+{
+	return !s->abandoned && (s->stays ? !s->finished : !s->started);
+}
+
 /* @busy: threads act, and processes die; afterwards what has begun must come to its end. */
 static void step(struct sim *s, bool busy)
 {
@@ -742,7 +766,8 @@ static void step(struct sim *s, bool busy)
 	case 5:
 		if (lz_engine_deadline(s->e) == UINT64_MAX)
 			return;
-		s->now = lz_engine_deadline(s->e);
+		if (s->now < lz_engine_deadline(s->e))
+			s->now = lz_engine_deadline(s->e);
 		feed(s, (struct lz_event){ .type = LZ_EV_TICK });
 		break;
 	case 7:
@@ -751,7 +776,7 @@ static void step(struct sim *s, bool busy)
 	case 6:
 		if (busy && gen_one_in(s->gen, 40))
 			rebuild(s);
-		else if (s->nr_roots < ROOTS && !s->started && gen_one_in(s->gen, 3))
+		else if (s->nr_roots < max_roots(s) && may_come(s) && gen_one_in(s->gen, 3))
 			attach_root(s);
 		else if (!s->started && gen_one_in(s->gen, 12))
 			start(s);
@@ -815,17 +840,21 @@ static bool is_recorded(const struct lz_record *r, int m, uint64_t addr)
 static void check_record(const struct sim *s)
 {
 	const struct lz_record *r = &s->st->record;
-	uint64_t nr = 0;
+	uint64_t nr = 0, all = 0;
 
 	assert(r->nr <= LZ_TOUCHES_MAX);
 	for (int m = 0; m < ROOTS; m++)
 		for (int i = 0; i < K_PAGES; i++)
 			nr += is_recorded(r, m, k_addr(i));
+	for (uint64_t i = 0; i < r->nr; i++)
+		all += r->touch[i].nr_pages;
+	assert(all == nr); /* none is in it twice */
 	sim_outcomes.record_over += r->is_over;
 	if (r->is_over || s->st->stats.n.ev_fork)
 		return;
 	sim_outcomes.recorded += nr;
-	assert(nr >= s->st->stats.n.pages_demand || sim_outcomes.rebuilt_now);
+	if (!s->stays) /* else several have had the same page */
+		assert(nr >= s->st->stats.n.pages_demand || sim_outcomes.rebuilt_now);
 }
 
 static void check_figures(const struct sim *s)
@@ -856,6 +885,11 @@ void sim_run(struct gen *g, struct lz_state *st)
 		step(&s, n < busy);
 		if (n == busy && !s.started) {
 			start(&s);
+			run_actions(&s);
+		}
+		if (n == busy && s.stays) {
+			s.finished = true;
+			feed(&s, (struct lz_event){ .type = LZ_EV_FINISH });
 			run_actions(&s);
 		}
 		if (n == busy && s.no_sweep) {

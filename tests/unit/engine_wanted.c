@@ -5,6 +5,7 @@
  * tests/lib/transcript.h.
  */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/lib/transcript.h"
@@ -122,6 +123,88 @@ START_TEST(the_next_is_asked_for_before_what_has_come_is_placed)
 }
 END_TEST
 
+/* ---- many spaces of one memory ---- */
+
+START_TEST(they_take_turns)
+{
+	transcript_play("no sweep, stays, image 0+40 at f0:0, area 0..40 from 0\n"
+			"attach s0, attach s1, attach s2\n"
+			"want 30+2, want 7+1\n"
+			"start	| s0 read r0 30+2; s1 read r1 30+2; s2 read r2 30+2; s0 read r3 7+1;"
+			" s1 read r4 7+1; s2 read r5 7+1\n"
+			"got r1 2, got r4 1	| s1 copy r1 30..32; s1 copy r4 7..8\n"
+			"count pages_replay 3, owed s0 40, owed s1 37\n");
+}
+END_TEST
+
+START_TEST(who_comes_later_has_it_from_the_beginning)
+{
+	transcript_play("no sweep, stays, image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
+			"want 30+2, want 7+1\n"
+			"start			| s0 read r0 30+2; s0 read r1 7+1\n"
+			"attach s1		| s1 read r2 30+2; s1 read r3 7+1\n"
+			"want 3+1		| s0 read r4 3+1; s1 read r5 3+1\n"
+			"exit s0, got r0 2, got r1 1, got r4 1 | s0 close\n"
+			"attach s0		| s0 read r0 30+2; s0 read r1 7+1; s0 read r4 3+1\n"
+			"finish, is not done\n");
+}
+END_TEST
+
+START_TEST(a_child_does_not_get_it)
+{
+	transcript_play("no sweep, stays, image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
+			"want 30+2\n"
+			"fork s0 s1, start	| s0 read r0 30+2\n");
+}
+END_TEST
+
+/* One large page is as many bytes as may be on their way: the others wait for it, and the sweep too. */
+START_TEST(they_share_a_bound_and_the_sweep_waits)
+{
+	transcript_play("stays, image 0+1024 at f0:0 2M, area 0..1024 from 0 2M\n"
+			"attach s0, attach s1\n"
+			"want 100+1\n"
+			"start			| s0 read r0 0+512\n"
+			"fault s1 600		| s1 read r1 512+512\n"
+			"got r0 512	| s0 copy r0 0..512; s1 read r0 0+512; s0 read r2 512+512\n");
+}
+END_TEST
+
+START_TEST(one_that_is_stalled_keeps_nobody)
+{
+	transcript_play("no sweep, stays, image 0+40 at f0:0, area 0..40 from 0\n"
+			"attach s0, attach s1\n"
+			"start\n"
+			"fault s0 20		| s0 read r0 20+1\n"
+			"got r0 1		| s0 copy r0 20..21 = eagain\n"
+			"want 30+2, want 7+1	| s1 read r1 30+2; s1 read r2 7+1\n"
+			"wait 50		| s0 copy r0 20..21; s0 read r3 30+2; s0 read r4 7+1\n");
+}
+END_TEST
+
+/* So many that faults are to be looked for in between. The sweep waits for what is behind them. */
+START_TEST(passing_has_rests)
+{
+	enum { PASSED = 4096 };
+	static char text[(PASSED + 2) * 16 + 1024];
+	size_t n = 0;
+
+	n += (size_t)snprintf(text + n, sizeof(text) - n,
+			      "stays, image 0+40 at f0:0, area 0..40 from 0, attach s0\n");
+	for (unsigned i = 0; i < PASSED + 2; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "want %u+1\n", i % 2);
+	(void)snprintf(text + n, sizeof(text) - n,
+		       "want 30+1\n"
+		       "start		| s0 read r0 0+1; s0 read r1 1+1\n"
+		       "retry 0\n"
+		       "fault s0 9	| s0 read r2 9+1\n"
+		       "wait 0		| s0 read r3 30+1; s0 read r4 2+7; s0 read r5 10+8;"
+		       " s0 read r6 18+8; s0 read r7 26+4; s0 read r8 31+8; s0 read r9 39+1\n"
+		       "retry never\n");
+	transcript_play(text);
+}
+END_TEST
+
 /* ---- without a sweep ---- */
 
 START_TEST(only_what_is_touched)
@@ -207,6 +290,20 @@ START_TEST(by_identity_wherever_it_is)
 }
 END_TEST
 
+/* Of many spaces of one memory the one that is the first. */
+START_TEST(each_page_once)
+{
+	transcript_play("no sweep, stays, record 0, image 0+40 at f0:0, area 0..40 from 0\n"
+			"attach s0, attach s1, start\n"
+			"fault s0 5		| s0 read r0 5+1\n"
+			"fault s1 9		| s1 read r1 9+1\n"
+			"fault s1 5		| s1 read r2 5+1\n"
+			"fault s0 9		| s0 read r3 9+1\n"
+			"fault s0 10		| s0 read r4 10+1\n"
+			"recorded 5+1 9+2\n");
+}
+END_TEST
+
 START_TEST(for_so_long_from_the_first)
 {
 	transcript_play("no sweep, record 1000, image 0+40 at f0:0, area 0..40 from 0, attach s0\n"
@@ -235,6 +332,14 @@ int main(void)
 	tcase_add_test(t, a_fault_on_what_is_wanted_has_it_demanded);
 	tcase_add_test(t, the_next_is_asked_for_before_what_has_come_is_placed);
 	suite_add_tcase(s, t);
+	t = tcase_create("many spaces");
+	tcase_add_test(t, they_take_turns);
+	tcase_add_test(t, who_comes_later_has_it_from_the_beginning);
+	tcase_add_test(t, a_child_does_not_get_it);
+	tcase_add_test(t, they_share_a_bound_and_the_sweep_waits);
+	tcase_add_test(t, one_that_is_stalled_keeps_nobody);
+	tcase_add_test(t, passing_has_rests);
+	suite_add_tcase(s, t);
 	t = tcase_create("no sweep");
 	tcase_add_test(t, only_what_is_touched);
 	tcase_add_test(t, until_it_is_told_to_sweep);
@@ -245,6 +350,7 @@ int main(void)
 	tcase_add_test(t, first_touches_in_their_order);
 	tcase_add_test(t, a_touch_of_what_is_on_its_way);
 	tcase_add_test(t, by_identity_wherever_it_is);
+	tcase_add_test(t, each_page_once);
 	tcase_add_test(t, for_so_long_from_the_first);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_ENV);
