@@ -45,7 +45,6 @@ once() {
 		"$kind" "$(value set_us)" "$RESTORE_S" "$(figure pages_demand)" "$(figure pages_replay)" \
 		"$CACHED_KB"
 }
-figure() { sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "$DIR/stats.json" | head -n 1; }
 
 set=$DIR/touched.ws
 work set "${SIZE:-512}" "${PART:-10}" "$DIR/go"

@@ -18,19 +18,11 @@
 # A test sees: VER, CRIU (its path), DIR (a folder that goes away), NAME (of the test). Exit status 0, 1, or 77 with a
 # line "skip: reason".
 
-set -u
-export LC_ALL=C
-
-NAME=${0##*/}
-NAME=${NAME#t-}
-NAME=${NAME%.sh}
-DAEMON=${DAEMON:-lazyd}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-build=$(cd "${top_builddir:-.}" && pwd)
-LAZYD=${LAZYD:-$build/lazyd}
+# shellcheck source=tests/lib/base.sh
+. "$here/../lib/base.sh"
+DAEMON=${DAEMON:-lazyd}
 WORK=$build/tests/cli/work
-
-skip() { printf 'skip: test=%s %s\n' "$NAME" "$*"; exit 77; }
 
 fail() {
 	local log
@@ -159,16 +151,6 @@ alive() {
 	local stat
 	{ read -r stat <"$PROC/$1/stat"; } 2>/dev/null || return 1
 	case ${stat##*) } in Z* | X*) return 1 ;; esac
-}
-
-# within SECONDS COMMAND...: for what no event tells: asks again, with short naps, until it is so.
-within() {
-	local until=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ $SECONDS -lt $until ] || return 1
-		sleep 0.01
-	done
 }
 
 is_gone() { [ ! -e "$PROC/$1" ]; }

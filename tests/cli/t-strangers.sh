@@ -3,12 +3,9 @@
 # Another user at the door: the sockets of fill and serve have mode 0600; one who comes in all the same is turned away by
 # who he is, as often as he likes, and the restore that it was started for still finds it. What he has planted in the
 # work folder is not followed. From other hosts serve cannot be reached unless that was asked for. No CRIU: who connects is python.
-set -u
-export LC_ALL=C
-build=$(cd "${top_builddir:-.}" && pwd)
-LAZYD=${LAZYD:-$build/lazyd}
+# shellcheck source=tests/lib/base.sh
+. "$(dirname "$0")/../lib/base.sh"
 
-skip() { printf 'skip: test=strangers %s\n' "$*"; exit 77; }
 fail() {
 	printf 'FAIL: %s\n' "$*"
 	tail -n 20 "$DIR/work/fill.log" "$DIR/out" 2>/dev/null

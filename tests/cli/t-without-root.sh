@@ -3,14 +3,11 @@
 # An ordinary user: demo, serve, and fill from his own images, from a page server, with little memory to lock, for a
 # restorer of his own and for root's; and what fill does without CAP_KILL when pages are lost. Started as root the test
 # becomes `nobody'. CRIU wants root, so tests/cli/restorer.c stands in for it.
-set -u
-export LC_ALL=C
-build=$(cd "${top_builddir:-.}" && pwd)
-LAZYD=${LAZYD:-$build/lazyd}
+# shellcheck source=tests/lib/base.sh
+. "$(dirname "$0")/../lib/base.sh"
 # An address that is nobody's in a build with AddressSanitizer either.
 PAGES=8192 PID_IN_IMAGES=1000 BASE=0x200000000000
 
-skip() { printf 'skip: test=without-root %s\n' "$*"; exit 77; }
 fail() {
 	printf 'FAIL: %s\n' "$*"
 	tail -n 12 "$DIR"/out "$DIR"/restored "$DIR"/work/*.log 2>/dev/null

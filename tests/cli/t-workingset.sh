@@ -9,7 +9,6 @@
 
 MB=64 PART=8
 TOUCHED=$((MB * 256 / PART))
-figure() { sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "$DIR/stats.json" | head -n 1; }
 said() { grep -q "event=$1" "$DIR/work/daemon.log"; }
 
 # pages FILE: how many it has, and "true" or "false" for swept and cut.

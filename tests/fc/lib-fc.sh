@@ -6,17 +6,9 @@
 #
 # A test sees DIR, a folder that goes away. Exit status 0, 1, or 77 with a line "skip: reason".
 
-set -u
-export LC_ALL=C
-
-NAME=${0##*/}
-NAME=${NAME#t-}
-NAME=${NAME%.sh}
-build=$(cd "${top_builddir:-.}" && pwd)
-LAZYD=${LAZYD:-$build/lazyd}
+# shellcheck source=tests/lib/base.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 PEER=$build/tests/fc/peer
-
-skip() { printf 'skip: test=%s %s\n' "$NAME" "$*"; exit 77; }
 
 fail() {
 	local log
@@ -50,16 +42,6 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 chmod 755 "$DIR"
-
-# within SECONDS COMMAND...: until it succeeds.
-within() {
-	local until=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ $SECONDS -lt $until ] || return 1
-		sleep 0.01
-	done
-}
 
 logged() { grep -q -- "$1" "$DIR/fill.log"; }
 # says TEXT: the log does, now or soon.

@@ -151,9 +151,6 @@ ticks() {
 	printf '%s\n' $sum
 }
 
-# figure NAME: from the daemon's --stats.
-figure() { sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "$DIR/stats.json" | head -n 1; }
-
 # ---- the migration ----
 
 # Overrides lib.sh's: on the source. PID is the pid there, which will be that on the destination.
