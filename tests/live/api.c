@@ -11,15 +11,10 @@
 
 enum { PAGES = 2048 };
 
-static void touch_all(struct live *l)
-{
-	live_expect_image(l, 0, l->nr_pages);
-}
-
 static void touch_when_told(struct live *l)
 {
 	live_hear(l);
-	touch_all(l);
+	live_touch_all(l);
 }
 
 /* ---- stop ---- */
@@ -58,7 +53,7 @@ static void touch_halves(struct live *l)
 {
 	live_expect_image(l, 0, l->nr_pages / 2);
 	live_say(l);
-	touch_all(l);
+	live_touch_all(l);
 }
 
 static void serve_polled(struct live *l)
@@ -155,7 +150,7 @@ static void serve_nothing(struct live *l)
 const struct live_case live_cases_api[] = {
 	{ "stop", PAGES, 0, touch_when_told, serve_stopped },
 	{ "polled", PAGES, 0, touch_halves, serve_polled },
-	{ "refusals", PAGES, 0, touch_all, serve_refusing },
-	{ "nothing", PAGES, 0, touch_all, serve_nothing },
+	{ "refusals", PAGES, 0, live_touch_all, serve_refusing },
+	{ "nothing", PAGES, 0, live_touch_all, serve_nothing },
 	{ NULL, 0, 0, NULL, NULL },
 };

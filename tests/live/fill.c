@@ -9,7 +9,7 @@
 
 enum { THREADS = 8, SMALL = 512, MIDDLE = 8192, KEPT_ROUNDS = 500 };
 
-/* ---- faults ---- */
+/* ---- faults and the sweep ---- */
 
 static void touch_held(struct live *l)
 {
@@ -42,28 +42,6 @@ static void serve_holes(struct live *l)
 	LIVE_CHECK(l, l->stats.pages_zero == l->nr_pages - live_held(l->nr_pages));
 }
 
-/* ---- the sweep ---- */
-
-/* Looks only when all is there, and nobody serves any more. */
-static void look_at_all(struct live *l)
-{
-	live_hear(l);
-	live_expect_image(l, 0, l->nr_pages);
-}
-
-static void serve_sweep_alone(struct live *l)
-{
-	live_begin(l, NULL);
-	live_task(l);
-	live_attach(l);
-	live_start(l);
-	live_fill(l);
-	LIVE_CHECK(l, l->stats.pages_sweep == live_held(l->nr_pages));
-	LIVE_CHECK(l, l->stats.faults == 0);
-	live_say(l);
-	live_end(l, 0);
-}
-
 /* From a file in memory every byte is taken where it lies, from a cold one it is read. */
 static void serve_cold(struct live *l)
 {
@@ -71,11 +49,6 @@ static void serve_cold(struct live *l)
 	LIVE_CHECK(l, l->stats.bytes_read > 0);
 	LIVE_CHECK(l, l->stats.bytes_read + l->stats.bytes_cached >=
 			      live_held(l->nr_pages) * LIVE_PAGE);
-}
-
-static void touch_all(struct live *l)
-{
-	live_expect_image(l, 0, l->nr_pages);
 }
 
 static void *touch_as_thread(void *arg)
@@ -99,7 +72,7 @@ static void touch_by_threads(struct live *l)
 		LIVE_CHECK(l, pthread_create(&thread[i], NULL, touch_as_thread, l) == 0);
 	for (int i = 0; i < THREADS; i++)
 		LIVE_CHECK(l, pthread_join(thread[i], NULL) == 0);
-	touch_all(l);
+	live_touch_all(l);
 }
 
 /* Threads that all want the same pages, in the same order. */
@@ -133,7 +106,7 @@ static void register_late(struct live *l)
 	(void)close(l->uffd);
 	live_expect_image(l, 0, l->nr_pages / 4 * 3);
 	live_say(l);
-	touch_all(l);
+	live_touch_all(l);
 }
 
 static void serve_late(struct live *l)
@@ -232,7 +205,7 @@ static void protect_and_touch(struct live *l)
 		protect(l, n, n + 256);
 		live_expect_image(l, n, n + 256);
 	}
-	touch_all(l);
+	live_touch_all(l);
 }
 
 static void serve_protected(struct live *l)
@@ -249,7 +222,7 @@ static void split_all(struct live *l)
 	(void)close(l->uffd);
 	live_say(l);
 	live_hear(l);
-	touch_all(l);
+	live_touch_all(l);
 }
 
 static void serve_split(struct live *l)
@@ -269,20 +242,20 @@ static void serve_split(struct live *l)
 const struct live_case live_cases_fill[] = {
 	{ "fault-held", SMALL, 0, touch_held, serve_held },
 	{ "fault-hole", SMALL, 0, touch_holes, serve_holes },
-	{ "sweep", MIDDLE, 0, look_at_all, serve_sweep_alone },
-	{ "random/faults", MIDDLE, 0, touch_all, live_serve_faults },
-	{ "random/sweeping", MIDDLE, 0, touch_all, live_serve_sweeping },
+	{ "sweep", MIDDLE, 0, live_touch_later, live_serve_sweep },
+	{ "random/faults", MIDDLE, 0, live_touch_all, live_serve_faults },
+	{ "random/sweeping", MIDDLE, 0, live_touch_all, live_serve_sweeping },
 	{ "threads/faults", MIDDLE, 0, touch_by_threads, live_serve_faults },
 	{ "threads/sweeping", MIDDLE, 0, touch_by_threads, live_serve_sweeping },
 	{ "same-pages/faults", MIDDLE, 0, touch_together, live_serve_faults },
 	{ "same-pages/sweeping", MIDDLE, 0, touch_together, live_serve_sweeping },
-	{ "odd/faults", 4097, LIVE_ODD, touch_all, live_serve_faults },
-	{ "odd/sweeping", 4097, LIVE_ODD, touch_all, live_serve_sweeping },
-	{ "one-page", 1, 0, touch_all, live_serve_sweeping },
+	{ "odd/faults", 4097, LIVE_ODD, live_touch_all, live_serve_faults },
+	{ "odd/sweeping", 4097, LIVE_ODD, live_touch_all, live_serve_sweeping },
+	{ "one-page", 1, 0, live_touch_all, live_serve_sweeping },
 	{ "cold", MIDDLE, LIVE_DISK, touch_by_threads, serve_cold },
 	{ "late", MIDDLE, LIVE_LATE, register_late, serve_late },
 	{ "kept-open", 48, 0, keep_open, serve_kept_open },
-	{ "two-tasks", MIDDLE, 0, touch_all, serve_two },
+	{ "two-tasks", MIDDLE, 0, live_touch_all, serve_two },
 	{ "mprotect/faults", MIDDLE, 0, protect_and_touch, live_serve_faults },
 	{ "mprotect/sweeping", MIDDLE, 0, protect_and_touch, serve_protected },
 	{ "60000-areas", 60000, LIVE_LATE | LIVE_LONG, split_all, serve_split },

@@ -85,36 +85,12 @@ void live_house_map(struct live *l)
 
 /* ---- filling it ---- */
 
-static void touch_all(struct live *l)
-{
-	live_expect_image(l, 0, l->nr_pages);
-}
-
 /* Every page that was asked for was mapped where it lay: no byte has been read. */
 static void serve_in_place(struct live *l)
 {
 	live_serve_faults(l);
 	LIVE_CHECK(l, l->stats.pages_demand == live_held(l->nr_pages));
 	LIVE_CHECK(l, l->stats.bytes_read == 0);
-}
-
-static void look_when_all_is_there(struct live *l)
-{
-	live_hear(l);
-	live_expect_image(l, 0, l->nr_pages);
-}
-
-static void serve_sweep(struct live *l)
-{
-	live_begin(l, NULL);
-	live_task(l);
-	live_attach(l);
-	live_start(l);
-	live_fill(l);
-	LIVE_CHECK(l, l->stats.pages_sweep == live_held(l->nr_pages));
-	LIVE_CHECK(l, l->stats.faults == 0);
-	live_say(l);
-	live_end(l, 0);
 }
 
 /* ---- holes, and what is given back ---- */
@@ -283,21 +259,21 @@ static void lose_large(struct live *l)
 }
 
 const struct live_case live_cases_kinds[] = {
-	{ "shared/faults", MIDDLE, LIVE_SHARED, touch_all, live_serve_faults },
-	{ "shared/sweeping", MIDDLE, LIVE_SHARED, touch_all, live_serve_sweeping },
+	{ "shared/faults", MIDDLE, LIVE_SHARED, live_touch_all, live_serve_faults },
+	{ "shared/sweeping", MIDDLE, LIVE_SHARED, live_touch_all, live_serve_sweeping },
 	{ "shared/two", SMALL, LIVE_SHARED, write_half, serve_two },
 	{ "shared/fork", SMALL, LIVE_SHARED | LIVE_FORK, fork_and_look, live_serve_sweeping },
 	{ "shared/move", SMALL, LIVE_SHARED, move_and_look, live_serve_sweeping },
-	{ "in-place/faults", MIDDLE, IN_PLACE, touch_all, serve_in_place },
-	{ "in-place/sweep", MIDDLE, IN_PLACE, look_when_all_is_there, serve_sweep },
-	{ "in-place/sweeping", MIDDLE, IN_PLACE, touch_all, live_serve_sweeping },
+	{ "in-place/faults", MIDDLE, IN_PLACE, live_touch_all, serve_in_place },
+	{ "in-place/sweep", MIDDLE, IN_PLACE, live_touch_later, live_serve_sweep },
+	{ "in-place/sweeping", MIDDLE, IN_PLACE, live_touch_all, live_serve_sweeping },
 	{ "in-place/given-back", MIDDLE, IN_PLACE, give_and_take, live_serve_sweeping },
 	{ "in-place/punched", MIDDLE, IN_PLACE, touch_punched, serve_punched },
 	{ "in-place/two", SMALL, IN_PLACE, write_half, serve_two },
 	{ "in-place/fork", SMALL, IN_PLACE | LIVE_FORK, fork_and_look, live_serve_sweeping },
 	{ "in-place/move", SMALL, IN_PLACE, move_and_look, live_serve_sweeping },
-	{ "mixed/faults", MIDDLE, MIXED, touch_all, live_serve_faults },
-	{ "mixed/sweeping", MIDDLE, MIXED, touch_all, live_serve_sweeping },
+	{ "mixed/faults", MIDDLE, MIXED, live_touch_all, live_serve_faults },
+	{ "mixed/sweeping", MIDDLE, MIXED, live_touch_all, live_serve_sweeping },
 	{ "mixed/two", SMALL, MIXED, write_half, serve_two },
 	{ "mixed/fork", SMALL, MIXED | LIVE_FORK, fork_and_look, live_serve_sweeping },
 	{ "huge/faults", HUGE, LIVE_HUGE, touch_large, serve_large },

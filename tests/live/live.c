@@ -358,3 +358,16 @@ void live_serve_faults(struct live *l)
 	live_fill(l);
 	live_end(l, 0);
 }
+
+void live_serve_sweep(struct live *l)
+{
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	live_start(l);
+	live_fill(l);
+	LIVE_CHECK(l, l->stats.pages_sweep == live_held(l->nr_pages));
+	LIVE_CHECK(l, l->stats.faults == 0);
+	live_say(l);
+	live_end(l, 0);
+}

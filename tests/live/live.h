@@ -104,6 +104,10 @@ void *live_at(const struct live *l, uint64_t page);
 void live_expect(struct live *l, uint64_t page, uint64_t code);
 /* Pages [first, end) are the image's, in random order. */
 void live_expect_image(struct live *l, uint64_t first, uint64_t end);
+/* All of them. */
+void live_touch_all(struct live *l);
+/* ... but not before the server says something: live_serve_sweep(). */
+void live_touch_later(struct live *l);
 /* False where the access is a SIGBUS at that very page. */
 bool live_can_read(struct live *l, uint64_t page);
 /* The image's pages, but a SIGBUS for each that its file has lost. */
@@ -137,6 +141,8 @@ void live_end(struct live *l, int signal);
 /* The usual ways: the task runs while the sweep does; or has run before it begins. */
 void live_serve_sweeping(struct live *l);
 void live_serve_faults(struct live *l);
+/* ... or there is nothing but the sweep, and the task is told when it is over. */
+void live_serve_sweep(struct live *l);
 
 /* ---- the tables, each ends with a case without a name ---- */
 

@@ -123,11 +123,6 @@ static void look_then_expect(struct live *l)
 
 /* ---- killed rather than poisoned ---- */
 
-static void touch_all(struct live *l)
-{
-	live_expect_image(l, 0, l->nr_pages);
-}
-
 static void serve_kill(struct live *l)
 {
 	live_begin(l, NULL);
@@ -466,7 +461,7 @@ const struct live_case live_cases_lost[] = {
 	{ "truncated/cold", PAGES, LIVE_POISON | LIVE_TRUNCATE | LIVE_DISK, live_expect_left,
 	  serve_sweeping },
 	{ "shrinking", PAGES, LIVE_POISON, look_then_expect, serve_shrinking },
-	{ "kill", PAGES, LIVE_TRUNCATE | LIVE_KILL, touch_all, serve_kill },
+	{ "kill", PAGES, LIVE_TRUNCATE | LIVE_KILL, live_touch_all, serve_kill },
 	{ "kill/child", PAGES, LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, fork_and_touch, serve_kill },
 	{ "kill/thread", PAGES, LIVE_POISON | LIVE_TRUNCATE | LIVE_KILL | LIVE_FORK, fork_in_thread,
 	  serve_kill_kin },

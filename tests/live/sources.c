@@ -22,11 +22,6 @@ enum { SMALL = 512, MIDDLE = 8192, LAYERS = 6, ASKED_MAX = 64 };
 
 static const uint8_t IDENTITY[LAZYD_IDENTITY_LEN] = { 7, 7, 7 };
 
-static void touch_all(struct live *l)
-{
-	live_expect_image(l, 0, l->nr_pages);
-}
-
 /* A memory like the image's, all of whose pieces are of the source that @add adds. */
 static void describe(struct live *l, struct lazyd_memory **out,
 		     int (*add)(struct live *l, struct lazyd_memory *m))
@@ -440,15 +435,15 @@ static void serve_served_process(struct live *l)
 }
 
 const struct live_case live_cases_sources[] = {
-	{ "callback/at-once", MIDDLE, 0, touch_all, serve_at_once },
-	{ "callback/later", MIDDLE, 0, touch_all, serve_later },
+	{ "callback/at-once", MIDDLE, 0, live_touch_all, serve_at_once },
+	{ "callback/later", MIDDLE, 0, live_touch_all, serve_later },
 	{ "callback/lost", MIDDLE, LIVE_POISON, expect_some, serve_some },
 	{ "callback/given-up", SMALL, LIVE_POISON, find_all_lost, serve_given_up },
-	{ "callback/in-place", MIDDLE, LIVE_SHARED | LIVE_MINOR, touch_all, serve_in_place },
-	{ "process", MIDDLE, 0, touch_all, serve_process },
+	{ "callback/in-place", MIDDLE, LIVE_SHARED | LIVE_MINOR, live_touch_all, serve_in_place },
+	{ "process", MIDDLE, 0, live_touch_all, serve_process },
 	{ "process/torn", SMALL, LIVE_POISON, expect_torn, serve_torn },
-	{ "layers", MIDDLE, 0, touch_all, serve_layers },
-	{ "served/callback", MIDDLE, 0, touch_all, serve_served_callback },
-	{ "served/process", MIDDLE, 0, touch_all, serve_served_process },
+	{ "layers", MIDDLE, 0, live_touch_all, serve_layers },
+	{ "served/callback", MIDDLE, 0, live_touch_all, serve_served_callback },
+	{ "served/process", MIDDLE, 0, live_touch_all, serve_served_process },
 	{ NULL, 0, 0, NULL, NULL },
 };

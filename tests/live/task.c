@@ -161,6 +161,17 @@ void live_expect_image(struct live *l, uint64_t first, uint64_t end)
 	(void)munmap(order, nr * sizeof(*order));
 }
 
+void live_touch_all(struct live *l)
+{
+	live_expect_image(l, 0, l->nr_pages);
+}
+
+void live_touch_later(struct live *l)
+{
+	live_hear(l);
+	live_touch_all(l);
+}
+
 static sigjmp_buf bus_jump;
 static void *volatile bus_addr;
 

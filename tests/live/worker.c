@@ -150,11 +150,6 @@ static void keep_sweeping(struct live *l)
 	keep(l);
 }
 
-static void touch_all(struct live *l)
-{
-	live_expect_image(l, 0, l->nr_pages);
-}
-
 #define STORM(n)                                                                            \
 	{ "worker-storm/faults-" n, STORM_PAGES, LIVE_FORK | LIVE_LONG, live_storm, keep }, \
 	{                                                                                   \
@@ -163,9 +158,9 @@ static void touch_all(struct live *l)
 	}
 
 const struct live_case live_cases_worker[] = {
-	{ "worker-dies/faults", PAGES, LIVE_LONG, touch_all, keep },
-	{ "worker-dies/sweeping", PAGES, LIVE_LONG, touch_all, keep_sweeping },
-	{ "worker-dies/cold", PAGES, LIVE_DISK | LIVE_LONG, touch_all, keep_sweeping },
+	{ "worker-dies/faults", PAGES, LIVE_LONG, live_touch_all, keep },
+	{ "worker-dies/sweeping", PAGES, LIVE_LONG, live_touch_all, keep_sweeping },
+	{ "worker-dies/cold", PAGES, LIVE_DISK | LIVE_LONG, live_touch_all, keep_sweeping },
 	{ "worker-dies/truncated-faults", PAGES, LIVE_TRUNCATE | LIVE_POISON | LIVE_LONG,
 	  live_expect_left, keep },
 	{ "worker-dies/truncated-sweeping", PAGES, LIVE_TRUNCATE | LIVE_POISON | LIVE_LONG,

@@ -5,14 +5,11 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tests/lib/failing.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 #include "uffd/lazyd.h"
 
@@ -40,19 +37,13 @@ static void make(void)
 {
 	struct lz_why w;
 
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	dirfd_ = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_ge(dirfd_, 0);
+	dirfd_ = scratch_open(dir);
 	ck_assert_int_eq(imagegen_make(dirfd_, &GIVEN, &w), 0);
 }
 
 static void remove_all(void)
 {
-	char command[64];
-
-	close(dirfd_);
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	ck_assert_int_eq(system(command), 0);
+	scratch_close(dir, dirfd_);
 }
 
 static void nothing(void)

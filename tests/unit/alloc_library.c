@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -18,6 +17,7 @@
 #include "tests/lib/certs.h"
 #include "tests/lib/failing.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 #include "uffd/lazyd.h"
 #include "uffd/loop.h"
@@ -432,9 +432,7 @@ START_TEST(servers)
 	const struct imagegen g = { .nr_tasks = 3, .nr_ranges = 3, .nr_pages = 1, .nr_levels = 2 };
 	struct lz_why w;
 
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	dirfd_ = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_ge(dirfd_, 0);
+	dirfd_ = scratch_open(dir);
 	ck_assert_int_eq(imagegen_make(dirfd_, &g, &w), 0);
 	serving = (struct lazyd_server_options){ .size = sizeof(serving) };
 	if (_i)
@@ -446,16 +444,12 @@ START_TEST(servers)
 	failing_exhaust(
 		&(struct failing){ new_client, call_accept, is_untouched, accepted, free_client });
 	lazyd_tls_free((struct lazyd_tls *)(uintptr_t)serving.tls);
-	close(dirfd_);
 }
 END_TEST
 
 static void remove_all(void)
 {
-	char command[64];
-
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	ck_assert_int_eq(system(command), 0);
+	scratch_close(dir, dirfd_);
 }
 
 /* ---- TLS ---- */
@@ -497,14 +491,9 @@ int main(void)
 {
 	Suite *s = suite_create("alloc_library");
 	TCase *t = tcase_create("alloc_library"), *d = tcase_create("servers");
-	struct lz_ring ring;
-	int ret = lz_ring_open(&ring, 8);
 
-	if (ret) {
-		printf("skipped: io_uring: %s\n", strerror(-ret));
+	if (!scratch_has_ring())
 		return 77;
-	}
-	lz_ring_close(&ring);
 	certs_make();
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, states);

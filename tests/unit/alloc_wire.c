@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -19,6 +18,7 @@
 #include "iouring/stream.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/failing.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 
 enum {
@@ -279,13 +279,9 @@ int main(void)
 {
 	Suite *s = suite_create("alloc_wire");
 	TCase *t = tcase_create("alloc_wire");
-	int ret = lz_ring_open(&ring, 8);
 
-	if (ret) {
-		printf("skipped: io_uring: %s\n", strerror(-ret));
+	if (!scratch_has_ring())
 		return 77;
-	}
-	lz_ring_close(&ring);
 	certs_make();
 	tcase_set_timeout(t, 300);
 	tcase_add_checked_fixture(t, make_tls, free_tls);

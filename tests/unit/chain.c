@@ -11,15 +11,10 @@
 #include "pagemap/chain.h"
 #include "proto/criu/pagemap.pb-c.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/must.h"
 #include "tests/lib/suite.h"
 
 #define K4(n) ((uint64_t)(n) << 12)
-#define MUST_EQ(a, b)                                                                 \
-	do {                                                                          \
-		if ((a) != (b))                                                       \
-			ck_abort_msg("line %d: " #a " != " #b ", seed %lu", __LINE__, \
-				     (unsigned long)first_seed);                      \
-	} while (0)
 
 enum { PARENT = 1, LAZY = 2, PRESENT = 4, LEVELS = 4 };
 

@@ -4,8 +4,8 @@
  * language is that of tests/lib/transcript.h.
  */
 #include <check.h>
-#include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "tests/lib/transcript.h"
 
 #define EIGHT "image 0+8 at f0:0 in place, area 0..8 from 0, attach s0\n"
@@ -148,9 +148,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("engine_shared");
-	SRunner *r = srunner_create(s);
 	TCase *t = tcase_create("in place");
-	int failed;
 
 	tcase_add_test(t, what_is_in_place_is_mapped);
 	tcase_add_test(t, what_is_mapped_already_is_woken);
@@ -169,8 +167,5 @@ int main(void)
 	tcase_add_test(t, half_a_large_page_is_lost);
 	tcase_add_test(t, large_pages_are_removed_whole);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -6,8 +6,8 @@
  */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "tests/lib/suite.h"
 #include "tests/lib/transcript.h"
 
 START_TEST(wanted_before_the_sweep_in_its_order)
@@ -319,9 +319,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("engine_wanted");
-	SRunner *r = srunner_create(s);
 	TCase *t = tcase_create("wanted");
-	int failed;
 
 	tcase_add_test(t, wanted_before_the_sweep_in_its_order);
 	tcase_add_test(t, not_before_the_start);
@@ -353,8 +351,5 @@ int main(void)
 	tcase_add_test(t, each_page_once);
 	tcase_add_test(t, for_so_long_from_the_first);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

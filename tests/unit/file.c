@@ -16,6 +16,7 @@
 
 #include "iouring/ring.h"
 #include "iouring/source.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 
 enum { PAGE = 4096, PAGES = 768, BYTES = PAGES * PAGE, MIB = 1 << 20 };
@@ -545,13 +546,9 @@ int main(void)
 {
 	Suite *s = suite_create("file");
 	TCase *f = tcase_create("file"), *c = tcase_create("completed");
-	int ret = lz_ring_open(&ring, 8);
 
-	if (ret) {
-		printf("skipped: io_uring: %s\n", strerror(-ret));
+	if (!scratch_has_ring())
 		return 77;
-	}
-	lz_ring_close(&ring);
 	tcase_add_checked_fixture(f, setup, teardown);
 	tcase_add_test(f, reads);
 	tcase_add_test(f, ends_where_the_file_ends);

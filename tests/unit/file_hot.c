@@ -17,6 +17,7 @@
 
 #include "iouring/ring.h"
 #include "iouring/source.h"
+#include "tests/lib/suite.h"
 
 #ifndef SYS_cachestat
 #define SYS_cachestat 451
@@ -306,8 +307,6 @@ int main(void)
 {
 	Suite *s = suite_create("file_hot");
 	TCase *t = tcase_create("file_hot");
-	SRunner *r;
-	int failed;
 
 	fd = hot_file(PAGE);
 	if (fd < 0 || !can_read_now()) {
@@ -328,9 +327,5 @@ int main(void)
 	tcase_add_test(t, goes_on_as_far_as_it_is_resident);
 	tcase_add_test(t, nothing_is_mapped_after_a_read);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -16,6 +16,7 @@
 #include "pagemap/files.h"
 #include "pagemap/identity.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 
 static const struct imagegen g = { .nr_tasks = 2,
@@ -51,8 +52,7 @@ static void put_core(void)
 
 static void setup(void)
 {
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	dirfd_ = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dirfd_ = scratch_open(dir);
 	ck_assert_msg(!imagegen_make(dirfd_, &g, &why), "%s", why.text);
 	ck_assert_msg(!lz_images_open(&images, dirfd_, &why), "%s", why.text);
 	put_core();
@@ -60,12 +60,8 @@ static void setup(void)
 
 static void teardown(void)
 {
-	char command[64];
-
 	lz_images_close(images);
-	close(dirfd_);
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	ck_assert_int_eq(system(command), 0);
+	scratch_close(dir, dirfd_);
 }
 
 struct hash {

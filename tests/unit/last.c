@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/suite.h"
 #include "tool/session.h"
 #include "tool/tool.h"
 
@@ -215,8 +215,6 @@ int main(void)
 {
 	Suite *s = suite_create("last");
 	TCase *t = tcase_create("core");
-	SRunner *r;
-	int failed;
 
 	if (!has_userfaultfd()) {
 		puts("skipped: no userfaultfd to be had");
@@ -228,9 +226,5 @@ int main(void)
 	tcase_add_test(t, counts_the_living);
 	tcase_add_test(t, holds_until_the_last_has_ended);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/lib/suite.h"
 #include "tool/live_pages.h"
 
 enum { PAGE = 4096, PAGES = 3000 };
@@ -118,17 +119,12 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("live_pages");
-	SRunner *r = srunner_create(s);
 	TCase *t = tcase_create("both ways");
-	int failed;
 
 	tcase_add_loop_test(t, what_was_written, 0, 2);
 	tcase_add_loop_test(t, what_is_a_files, 0, 2);
 	tcase_add_loop_test(t, in_many_runs, 0, 2);
 	tcase_add_loop_test(t, nobody, 0, 2);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

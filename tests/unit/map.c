@@ -8,20 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/must.h"
 #include "tests/lib/suite.h"
 #include "uffd/map.h"
 
 #define K4(n) ((uint64_t)(n) << 12)
 
 enum { PAGES = 96, AREAS_MAX = 12, STEPS = 400, NOTHING = -1 };
-
-/* For inner loops: ck_assert() writes to a pipe each time. */
-#define MUST_EQ(a, b)                                                                 \
-	do {                                                                          \
-		if ((a) != (b))                                                       \
-			ck_abort_msg("line %d: " #a " != " #b ", seed %lu", __LINE__, \
-				     (unsigned long)first_seed);                      \
-	} while (0)
 
 static uint64_t seed, first_seed;
 static uint64_t base; /* of positions and identities */

@@ -11,16 +11,10 @@
 
 #include "pagemap/memory.h"
 #include "pagemap/plan.h"
+#include "tests/lib/must.h"
 #include "tests/lib/suite.h"
 
 #define K4(n) ((uint64_t)(n) << 12)
-/* For inner loops: ck_assert() writes to a pipe each time. */
-#define MUST_EQ(a, b)                                                                 \
-	do {                                                                          \
-		if ((a) != (b))                                                       \
-			ck_abort_msg("line %d: " #a " != " #b ", seed %lu", __LINE__, \
-				     (unsigned long)first_seed);                      \
-	} while (0)
 
 static uint64_t first_seed;
 

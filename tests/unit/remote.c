@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include "pagemap/files.h"
 #include "pagemap/memory.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 
 enum { LEVELS = 5, MANY = 4096 };
@@ -31,20 +31,14 @@ static struct lz_task_report report;
 
 static void setup(void)
 {
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	dirfd_ = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_ge(dirfd_, 0);
+	dirfd_ = scratch_open(dir);
 }
 
 static void teardown(void)
 {
-	char command[64];
-
 	lz_memory_put(memory);
 	lz_images_close(images);
-	close(dirfd_);
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	ck_assert_int_eq(system(command), 0);
+	scratch_close(dir, dirfd_);
 }
 
 static void make(const struct imagegen *g)

@@ -14,10 +14,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/lib/scratch.h"
 #include "tests/lib/served.h"
 #include "tests/lib/suite.h"
 
-static struct lz_ring ring;
 static const enum lz_ps_layout layouts[] = { LZ_PS_24, LZ_PS_32 };
 
 static void setup(void)
@@ -689,13 +689,9 @@ int main(void)
 {
 	Suite *s = suite_create("server");
 	TCase *t = tcase_create("serves"), *once = tcase_create("once");
-	int ret = lz_ring_open(&ring, 8);
 
-	if (ret) {
-		printf("skipped: io_uring: %s\n", strerror(-ret));
+	if (!scratch_has_ring())
 		return 77;
-	}
-	lz_ring_close(&ring);
 	tcase_add_checked_fixture(t, setup, served_close);
 	tcase_add_loop_test(t, plain_pages, 0, 2);
 	tcase_add_loop_test(t, plain_many_pages_behind_one_header, 0, 2);

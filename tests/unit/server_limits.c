@@ -14,10 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/lib/scratch.h"
 #include "tests/lib/served.h"
 #include "tests/lib/suite.h"
 
-static struct lz_ring ring;
 /* Far away: what is tested is set closer. */
 static const uint64_t LONG = UINT64_C(3600) * 1000 * MSEC;
 static struct lz_server_options options;
@@ -354,13 +354,9 @@ int main(void)
 {
 	Suite *s = suite_create("server_limits");
 	TCase *t = tcase_create("limits");
-	int ret = lz_ring_open(&ring, 8);
 
-	if (ret) {
-		printf("skipped: io_uring: %s\n", strerror(-ret));
+	if (!scratch_has_ring())
 		return 77;
-	}
-	lz_ring_close(&ring);
 	tcase_add_checked_fixture(t, reset, NULL);
 	tcase_add_test(t, silence);
 	tcase_add_loop_test(t, half_words, 0, 5);

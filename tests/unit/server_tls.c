@@ -12,6 +12,7 @@
 
 #include "iouring/net.h"
 #include "tests/lib/certs.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/served.h"
 #include "tests/lib/suite.h"
 
@@ -367,14 +368,9 @@ int main(void)
 {
 	Suite *s = suite_create("server_tls");
 	TCase *t = tcase_create("server_tls");
-	struct lz_ring probe;
-	int ret = lz_ring_open(&probe, 8);
 
-	if (ret) {
-		printf("skipped: io_uring: %s\n", strerror(-ret));
+	if (!scratch_has_ring())
 		return 77;
-	}
-	lz_ring_close(&probe);
 	certs_make();
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);

@@ -12,6 +12,7 @@
 
 #include "iouring/stream.h"
 #include "tests/lib/certs.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/served.h"
 #include "tests/lib/suite.h"
 
@@ -276,13 +277,9 @@ int main(void)
 {
 	Suite *s = suite_create("stream_tls");
 	TCase *t = tcase_create("stream_tls");
-	int ret = lz_ring_open(&ring, 8);
 
-	if (ret) {
-		printf("skipped: io_uring: %s\n", strerror(-ret));
+	if (!scratch_has_ring())
 		return 77;
-	}
-	lz_ring_close(&ring);
 	certs_make();
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);

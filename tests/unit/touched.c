@@ -2,9 +2,9 @@
 /* Sets of touched pages: each page once, in the order of its first touch, whatever is added again. */
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 
 #include "pagemap/touched.h"
+#include "tests/lib/suite.h"
 
 enum { TASK = 7 };
 
@@ -110,9 +110,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("touched");
-	SRunner *r = srunner_create(s);
 	TCase *t = tcase_create("set");
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, NULL, empty);
@@ -123,8 +121,5 @@ int main(void)
 	tcase_add_test(t, as_many_runs_as_there_may_be);
 	tcase_add_test(t, as_many_pages_as_there_may_be);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -2,11 +2,11 @@
 /* Working sets by the public functions: into a file and out of it, and what a file may be instead. */
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/lib/suite.h"
 #include "uffd/lazyd.h"
 
 static uint8_t identity[LAZYD_IDENTITY_LEN] = { 1, 2, 3 };
@@ -107,9 +107,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("workingset");
-	SRunner *r = srunner_create(s);
 	TCase *t = tcase_create("workingset");
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -118,8 +116,5 @@ int main(void)
 	tcase_add_test(t, what_is_no_file);
 	tcase_add_test(t, what_has_no_end);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

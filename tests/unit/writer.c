@@ -6,8 +6,6 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +16,7 @@
 #include "proto/criu/pagemap.pb-c.h"
 #include "proto/criu/pstree.pb-c.h"
 #include "tests/lib/imagegen.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 
 enum { PARENT = LZ_PAGE_PARENT, LAZY = LZ_PAGE_LAZY, PRESENT = LZ_PAGE_PRESENT };
@@ -31,20 +30,14 @@ static uint8_t bytes[65536];
 
 static void setup(void)
 {
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_ge(at, 0);
+	at = scratch_open(dir);
 	for (uint64_t n = 0; n < 3; n++)
 		imagegen_fill(1, n, page + n * IMAGEGEN_PAGE);
 }
 
 static void teardown(void)
 {
-	char command[64];
-
-	close(at);
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	ck_assert_int_eq(system(command), 0);
+	scratch_close(dir, at);
 }
 
 static size_t contents(const char *name)

@@ -2,10 +2,10 @@
 /* Files of working sets: what goes in comes out, and what is none is refused with its reason. */
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/wset.h"
+#include "tests/lib/suite.h"
 
 static const struct lz_wset_run RUNS[] = {
 	{ 0x7f0000001000, 1, 1000 },
@@ -167,9 +167,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("wset");
-	SRunner *r = srunner_create(s);
 	TCase *t = tcase_create("file");
-	int failed;
 
 	tcase_add_test(t, it_comes_out_as_it_went_in);
 	tcase_add_test(t, byte_by_byte);
@@ -180,8 +178,5 @@ int main(void)
 	tcase_add_test(t, the_end_of_all_addresses);
 	tcase_add_test(t, more_runs_than_there_may_be);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }
