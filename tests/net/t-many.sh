@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # One `lazyd serve` and 16 destinations at once, each a real restore in namespaces of its own, every byte of each compared;
-# the image is of 48 MiB and 20 GiB of zeros, which one of them reads and the others unmap. 1,000 clients that mean ill are
+# the image is of 48 MiB and 8 GiB of zeros, which one of them reads and the others unmap. 1,000 clients that mean ill are
 # there meanwhile. The source's memory and descriptors stay what they are.
 # shellcheck source=tests/net/lib-net.sh
 . "$(dirname "$0")/lib-net.sh"
 [ "$SOURCE" = lazyd ] || skip "CRIU's page server has one client"
 
-hole_gb=20 at=0x10000000000 guests=16
+hole_gb=8 at=0x10000000000 guests=16
 # Where zeros are copied they take memory.
-[ "$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)" -gt $((22 << 20)) ] || hole_gb=4
+[ "$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)" -gt $((10 << 20)) ] || hole_gb=4
 
 if [ -n "${GUEST:-}" ]; then
 	arrive

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# For SOAK_SECONDS (90), with each CRIU: four destinations at once restore over and over, in turn from `lazyd serve` and from
+# For SOAK_SECONDS (60), with each CRIU: four destinations at once restore over and over, in turn from `lazyd serve` and from
 # local images, while keepers and workers are killed, the source is killed, stopped and started, the link is cut, the
 # page cache is dropped and the disk of both ends is slow, all at random (SOAK_SEED), in a memory group that has little
 # more than the restored processes need. Every byte of every restore is compared. At the end nothing is left: no process,
 # descriptor, thread or memory.
-export LIMIT=$((${SOAK_SECONDS:-90} + 300))
+export LIMIT=$((${SOAK_SECONDS:-60} + 300))
 # shellcheck source=tests/net/lib-net.sh
 . "$(dirname "$0")/lib-net.sh"
 [ "$SOURCE:$DAEMON" = lazyd:lazyd ] || skip "CRIU's ends do not survive this"
@@ -69,7 +69,7 @@ if [ -n "${GUEST:-}" ]; then
 	[ -z "$GROUP" ] || echo $$ >"$GROUP/cgroup.procs" || fail "cannot enter $GROUP"
 	[ -z "$SLOW" ] || echo $$ >"$SLOW/cgroup.procs" || fail "cannot enter $SLOW"
 	: >"$DIR/kills"
-	until=$((SECONDS + ${SOAK_SECONDS:-90}))
+	until=$((SECONDS + ${SOAK_SECONDS:-60}))
 	for ((round = 0; SECONDS < until; round++)); do
 		# What is free of the group goes to the page cache: all have to get it back from there.
 		[ "$GUEST" != 1 ] || cat "$HOST_DIR/holes" >/dev/null
@@ -197,7 +197,7 @@ if [ -n "$GROUP" ]; then
 	within 20 is_empty || fail "nobody is left in the memory group, but $left bytes are"
 fi
 source_over
-printf 'result test=%s criu=%s seed=%s seconds=%s rounds=%s kills=%s' "$NAME" "$VER" "$seed" "${SOAK_SECONDS:-90}" \
+printf 'result test=%s criu=%s seed=%s seconds=%s rounds=%s kills=%s' "$NAME" "$VER" "$seed" "${SOAK_SECONDS:-60}" \
 	"$(sum rounds)" "$(sum kills)"
 for kind in "${!kinds[@]}"; do
 	printf ' %s=%s' "$kind" "${kinds[$kind]}"
