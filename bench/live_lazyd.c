@@ -16,13 +16,15 @@
 #include "uffd/lazyd.h"
 
 static const char usage[] =
-	"live_lazyd " LZ_TOUCH_USAGE "           [-d directory] [-m MiB [-f MiB] [-C]] [-w us]\n"
+	"live_lazyd " LZ_TOUCH_USAGE
+	"           [-d directory] [-m MiB [-f MiB] [-C]] [-w us] [-k copiers]\n"
 	"-d  where the pages file is made  -m  drain: contiguous, then every second page\n"
 	"-f  of a file so large, again and again         -C  which is not in the page cache\n"
-	"-w  looks for faults for so long before it sleeps\n";
+	"-w  looks for faults for so long before it sleeps  -k  copiers\n";
 
 static uint64_t busy_poll_ns;
 static uint32_t file_pages;
+static unsigned copiers;
 static bool cold;
 
 static _Noreturn void die(const struct lazyd *l, const char *what, int r)
@@ -37,7 +39,9 @@ static _Noreturn void die(const struct lazyd *l, const char *what, int r)
  */
 static struct lazyd *engine(struct lz_bench_task *task, int fd, uint64_t pages, uint64_t stride)
 {
-	struct lazyd_options o = { .size = sizeof(o), .busy_poll_ns = busy_poll_ns };
+	struct lazyd_options o = { .size = sizeof(o),
+				   .busy_poll_ns = busy_poll_ns,
+				   .copiers = copiers };
 	struct lazyd_memory *m;
 	struct lazyd *l;
 	int r = lazyd_new(&l, &o), source;
@@ -137,8 +141,8 @@ static void drain(const struct lz_touch *run, int fd, uint64_t stride, const cha
 		serve(l, -1);
 		ns = lz_bench_now_ns() - begun;
 		lazyd_stats(l, NULL, &st);
-		printf("name=live_lazyd_drain layout=%s where=%s bytes=%llu mapped=%llu ns=%llu mb_s=%llu\n",
-		       layout, cold ? "cold" : "hot",
+		printf("name=live_lazyd_drain layout=%s where=%s copiers=%u bytes=%llu mapped=%llu ns=%llu mb_s=%llu\n",
+		       layout, cold ? "cold" : "hot", copiers,
 		       (unsigned long long)run->pages * LZ_BENCH_PAGE,
 		       (unsigned long long)st.bytes_cached, (unsigned long long)ns,
 		       (unsigned long long)run->pages * LZ_BENCH_PAGE * 1000 / ns);
@@ -156,7 +160,7 @@ int main(int argc, char **argv)
 	int c, fd;
 
 	lz_touch_init(&run);
-	while ((c = getopt(argc, argv, LZ_TOUCH_OPTIONS "d:m:w:f:C")) >= 0) {
+	while ((c = getopt(argc, argv, LZ_TOUCH_OPTIONS "d:m:w:f:Ck:")) >= 0) {
 		if (c == 'd') {
 			dir = optarg;
 		} else if (c == 'w') {
@@ -166,6 +170,8 @@ int main(int argc, char **argv)
 			run.pages = (uint32_t)lz_bench_number(optarg, 1, 1 << 16) << 8;
 		} else if (c == 'f') {
 			file_pages = (uint32_t)lz_bench_number(optarg, 1, 1 << 16) << 8;
+		} else if (c == 'k') {
+			copiers = (unsigned)lz_bench_number(optarg, 0, LAZYD_COPIERS_MAX);
 		} else if (c == 'C') {
 			cold = true;
 		} else if (!lz_touch_option(&run, c)) {

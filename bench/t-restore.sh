@@ -4,6 +4,8 @@
 # times each, every byte compared at the end of each where the program can. Prints a line of `name=restore case=...` a
 # restore. Started by run; shares the surroundings of the tests, which see to root, namespaces and the CRIU itself.
 #
+# `lazyd-copier` is a fill with --copiers 1, where there is a CPU for it.
+#
 #   CASE     drain    512 MiB that nobody touches until all is filled
 #            frag     131,072 single pages, every second one, likewise
 #            latency  512 MiB of which an eighth is touched at random while the rest is filled
@@ -22,6 +24,7 @@ eager() {
 }
 
 with='criu lazyd'
+[ "$(nproc)" -lt 2 ] || with+=' lazyd-copier'
 case $CASE in
 drain) work fill 512 1 ;;
 frag) work frag 131072 ;;
@@ -31,7 +34,8 @@ python) with+=' eager' && python_up ;;
 esac
 dump
 for ((round = 0; round < ${ROUNDS:-3}; round++)); do
-	for DAEMON in $with; do
+	for who in $with; do
+		DAEMON=${who%-copier}
 		cool
 		rm -f "$DIR/redis"
 		if [ "$DAEMON" = eager ]; then
@@ -41,14 +45,16 @@ for ((round = 0; round < ${ROUNDS:-3}; round++)); do
 			at_last
 			line restore daemon=eager
 		else
-			daemon
+			copiers=()
+			[ "$who" = "$DAEMON" ] || copiers=(--copiers 1)
+			daemon "${copiers[@]}"
 			BEGUN=$EPOCHREALTIME
 			try_restore || fail "criu restore: status $?"
 			at_once
 			was_lazy
 			daemon_ok 150
 			at_last
-			line restore "daemon=$DAEMON" "drain_s=$DRAIN_S$(used fill)"
+			line restore "daemon=$who" "drain_s=$DRAIN_S$(used fill)"
 		fi
 	done
 done

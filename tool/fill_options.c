@@ -40,6 +40,7 @@ static const char HELP[] =
 	"      --restore-timeout S     give up a restore not heard of for so long (600; 0: never)\n"
 	"      --stuck-timeout S       replace a worker that has not got on for so long (60; 0: never)\n"
 	"      --busy-poll US          look for faults so long before sleeping, while it pays (30)\n"
+	"      --copiers N             threads that help to place long ranges, up to 3 (0)\n"
 	"      --record FILE           write down which pages are touched first: a working set\n"
 	"      --record-window S       those of the first S seconds only (0: all)\n"
 	"      --replay FILE           fill the pages of a working set before all others\n"
@@ -71,6 +72,7 @@ enum {
 	OPT_PS_HEADER,
 	OPT_SOURCE_TIMEOUT,
 	OPT_BUSY_POLL,
+	OPT_COPIERS,
 	OPT_STUCK_TIMEOUT,
 	OPT_RECORD,
 	OPT_RECORD_WINDOW,
@@ -95,6 +97,7 @@ static const struct option OPTIONS[] = {
 	{ "ps-header", required_argument, NULL, OPT_PS_HEADER },
 	{ "source-timeout", required_argument, NULL, OPT_SOURCE_TIMEOUT },
 	{ "busy-poll", required_argument, NULL, OPT_BUSY_POLL },
+	{ "copiers", required_argument, NULL, OPT_COPIERS },
 	{ "stuck-timeout", required_argument, NULL, OPT_STUCK_TIMEOUT },
 	{ "record", required_argument, NULL, OPT_RECORD },
 	{ "record-window", required_argument, NULL, OPT_RECORD_WINDOW },
@@ -194,6 +197,13 @@ static int take_option(struct lz_fill_options *o, int c)
 						"--busy-poll takes microseconds up to 1000000, not",
 						optarg);
 		o->busy_poll_us = (uint32_t)n;
+		return -1;
+	case OPT_COPIERS:
+		n = lz_service_number(optarg, LAZYD_COPIERS_MAX);
+		if (n < 0)
+			return lz_service_usage(&o->service,
+						"--copiers takes a number up to 3, not", optarg);
+		o->copiers = (uint32_t)n;
 		return -1;
 	case OPT_PAGE_SERVER:
 	case OPT_ADDRESS:

@@ -46,7 +46,7 @@ static bool takes_next(const char *word)
 		"tls-cacrl",       "tls-cert",  "tls-key",       "size",          "keep",
 		"source-timeout",  "ps-header", "max-clients",   "idle-timeout",  "criu-path",
 		"runc-path",       "busy-poll", "pid",           "wait",          "stuck-timeout",
-		"record",          "replay",    "record-window", "output",
+		"record",          "replay",    "record-window", "output",        "copiers",
 	};
 	const char *c = word + 1;
 

@@ -50,6 +50,7 @@ struct lz_fill_options {
 	int ps_header;               /* 24, 32; 0: what the images say */
 	uint32_t source_timeout_s;   /* 0: for ever */
 	uint32_t busy_poll_us;       /* 0: never */
+	uint32_t copiers;            /* threads beside the engine's */
 	uint32_t stuck_timeout_s;    /* 0: for ever */
 	const char *record, *replay; /* files of working sets; NULL: none */
 	uint32_t record_window_s;    /* 0: for ever */

@@ -117,6 +117,7 @@ static int open_engine(struct worker *w)
 				   .log = log_line,
 				   .log_arg = f,
 				   .busy_poll_ns = f->o.busy_poll_us * UINT64_C(1000),
+				   .copiers = f->o.copiers,
 				   .descriptor = tell_store,
 				   .no_sweep = f->o.no_sweep,
 				   .record = f->o.record != NULL,

@@ -69,17 +69,39 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 		lz_remote_attend(l);
 }
 
-static int64_t copy(struct lz_loop *l, const struct lz_action *a)
+/* Where the bytes are, or NULL. */
+static const void *source_of(struct lz_loop *l, const struct lz_action *a)
 {
 	const struct lz_loop_req *q = &l->req[a->req];
 	struct lz_source *s = l->memory[q->memory].source[q->source];
-	const void *src;
 
 	if (q->mapped)
-		src = s->ops->at(s, q->offset + a->skip, lz_range_len(a->dst));
-	else
-		src = q->buffer + a->skip;
-	return src ? lz_uffd_copy(l->state->slot[a->space].uffd, a->dst, src) : -EFAULT;
+		return s->ops->at(s, q->offset + a->skip, lz_range_len(a->dst));
+	return q->buffer + a->skip;
+}
+
+/*
+ * By the copiers too. Parts are fed in order, up to the first that has not got to its end: the engine
+ * asks for what is behind that again, and learns by EEXIST what is there already.
+ */
+static void do_long_copy(struct lz_loop *l, const struct lz_action *a, const void *src)
+{
+	struct lz_event ev = {
+		.type = LZ_EV_PLACED, .did = LZ_ACT_COPY, .space = a->space, .req = a->req
+	};
+	struct lz_copied part[LZ_COPIERS_MAX + 1];
+	uint64_t page = lz_engine_page_bytes(l->engine, a->space, a->dst.start);
+	unsigned nr = lz_copiers_copy(&l->copiers, l->state->slot[a->space].uffd, a->dst, src, page,
+				      part);
+	bool whole = true;
+
+	lz_loop_look(l);
+	for (unsigned i = 0; whole && i < nr; i++) {
+		ev.range = part[i].dst;
+		ev.res = part[i].res;
+		whole = ev.res > 0 && (uint64_t)ev.res == lz_range_len(ev.range);
+		lz_loop_feed(l, ev);
+	}
 }
 
 static void do_placement(struct lz_loop *l, const struct lz_action *a)
@@ -91,8 +113,14 @@ static void do_placement(struct lz_loop *l, const struct lz_action *a)
 			       .req = a->req,
 			       .range = a->dst };
 
+	const void *src = a->type == LZ_ACT_COPY ? source_of(l, a) : NULL;
+
+	if (src && l->copiers.nr && lz_range_len(a->dst) >= LZ_COPIERS_BYTES) {
+		do_long_copy(l, a, src);
+		return;
+	}
 	if (a->type == LZ_ACT_COPY)
-		ev.res = copy(l, a);
+		ev.res = src ? lz_uffd_copy(fd, a->dst, src) : -EFAULT;
 	else if (a->type == LZ_ACT_ZERO && a->large) /* ZEROPAGE knows small ones only */
 		ev.res = lz_uffd_copy(fd, a->dst, lz_pool_buffer(&l->large, l->large.nr - 1));
 	else if (a->type == LZ_ACT_ZERO)

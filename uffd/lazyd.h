@@ -202,6 +202,8 @@ enum lazyd_on_lost {
 
 enum lazyd_log { LAZYD_LOG_ERROR = 1, LAZYD_LOG_WARN = 2, LAZYD_LOG_INFO = 3, LAZYD_LOG_DEBUG = 4 };
 
+enum { LAZYD_COPIERS_MAX = 3 };
+
 struct lazyd_options {
 	size_t size; /* sizeof(struct lazyd_options) */
 	enum lazyd_on_lost on_lost;
@@ -239,6 +241,8 @@ struct lazyd_options {
 	/* Spaces may be attached after lazyd_start() too, until lazyd_finish(): before that
 	 * lazyd_turn() does not return 0, and a page server is not told that all has been had. */
 	int stays;
+	/* Threads to start, which place parts of long ranges, at most LAZYD_COPIERS_MAX; 0: none. */
+	unsigned copiers;
 };
 
 /*

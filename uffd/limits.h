@@ -55,6 +55,10 @@ enum {
 	/* Bytes of them that are on their way from a disk at a time, as many as the sweep's: a fault's
 	 * read is behind them in the disk's queue. */
 	LZ_WANTED_BYTES = LZ_REQS_SWEEP * LZ_SLICE_BYTES,
+	/* A COPY as short as this is not worth a copier's while, nor is a part of half of it. */
+	LZ_COPIERS_BYTES = 32 << 10,
+	/* Beside the loop: a slice has no more parts. */
+	LZ_COPIERS_MAX = LZ_SLICE_BYTES / (LZ_COPIERS_BYTES / 2) - 1,
 };
 #else
 /* So small that the property suite meets every one of them; for tests only. */

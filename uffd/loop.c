@@ -282,6 +282,17 @@ int64_t lz_loop_abandon(struct lz_loop *l)
 
 /* ---- opening and closing ---- */
 
+_Static_assert((int)LZ_COPIERS_MAX == (int)LAZYD_COPIERS_MAX, "what is promised");
+
+static void start_copiers(struct lz_loop *l, unsigned nr)
+{
+	int r = lz_copiers_open(&l->copiers, nr);
+
+	if (r)
+		lz_loop_log(l, LAZYD_LOG_WARN, "event=no-copier wanted=%u have=%u errno=%d", nr,
+			    l->copiers.nr, -r);
+}
+
 int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_options *o)
 {
 	struct lz_engine_options eo = { .on_lost = o->on_lost,
@@ -326,6 +337,7 @@ int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_o
 		 * page server is received into it, and so many buffers are not to be pinned. */
 		if (!o->remote)
 			(void)lz_ring_register(&l->ring, l->pool.base, l->pool.len, l->pool.nr);
+		start_copiers(l, o->copiers);
 		return 0;
 	}
 	lz_engine_free(l->engine);
@@ -339,6 +351,7 @@ fail:
 
 void lz_loop_close(struct lz_loop *l)
 {
+	lz_copiers_close(&l->copiers);
 	if (lz_intake_take_back(l)) { /* else a disk may still write there */
 		lz_pool_fini(&l->pool);
 		if (l->large.nr)

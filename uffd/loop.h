@@ -19,6 +19,7 @@
 #include "iouring/source.h"
 #include "iouring/stream.h"
 #include "pagemap/memory.h"
+#include "uffd/copiers.h"
 #include "uffd/lazyd.h"
 #include "uffd/limits.h"
 #include "uffd/spin.h"
@@ -81,6 +82,7 @@ struct lz_loop {
 	struct lz_source *prepares; /* may have something to prepare, or NULL */
 	uint64_t gauged_ns;
 	struct lz_spin spin;
+	struct lz_copiers copiers;
 };
 
 int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_options *o);

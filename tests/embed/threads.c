@@ -2,7 +2,7 @@
 /*
  * Several engines in one process, each in a thread of its own, that serve memory of this very
  * process to other threads of it: what each looks at is what its image has. Two of the engines share
- * a memory; one is stopped by another thread. For ThreadSanitizer above all.
+ * a memory; one is stopped by another thread; all but one have copiers. For ThreadSanitizer above all.
  */
 #include <pthread.h>
 
@@ -14,6 +14,7 @@ struct one {
 	uint8_t *at;
 	uint64_t seed;
 	int uffd;
+	unsigned copiers;
 	struct lazyd_memory *memory;
 	struct lazyd *l;
 	pthread_barrier_t is_made;
@@ -27,8 +28,8 @@ struct one {
  */
 static void *serve(void *arg)
 {
-	struct lazyd_options options = { .size = sizeof(options) };
 	struct one *o = arg;
+	struct lazyd_options options = { .size = sizeof(options), .copiers = o->copiers };
 	int r;
 
 	OWN_MUST(!lazyd_new(&o->l, &options));
@@ -74,6 +75,7 @@ int main(void)
 
 	for (uint64_t i = 0; i < ENGINES; i++) {
 		one[i].seed = i * 7919;
+		one[i].copiers = (unsigned)i;
 		one[i].at = own_memory(PAGES, &one[i].uffd);
 		one[i].memory = own_image(one[i].at, PAGES, one[i].seed);
 		begin(&one[i]);
