@@ -42,6 +42,7 @@ struct lz_stream_options {
 	void (*log)(void *arg, int level, const char *line);
 	void *arg;
 	enum lz_ps_layout layout; /* of a plain CRIU; never UNKNOWN */
+	bool only_lazyd;          /* a plain CRIU checks no identity: it is not asked */
 	struct lz_hello hello;    /* identity, session, software; the stream sets the rest */
 	uint64_t timeout_ns;      /* 0: for ever */
 	/* LZ_STREAM_NR descriptors in use, for who comes after this process; -1: none. Or NULL. */

@@ -259,6 +259,13 @@ static void take(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_lin
 				lz_stream_failed(s, ring, l, a->why, now_ns);
 				return;
 			}
+			if (ev.type == LZ_ASKER_OPEN && a->state == LZ_ASKER_PLAIN &&
+			    s->o.only_lazyd) {
+				lz_stream_unfit(s, ring, l,
+						"it is no lazyd, and does not say what it has",
+						now_ns);
+				return;
+			}
 			happened(s, ring, l, &ev);
 		}
 		p += taken;

@@ -107,6 +107,22 @@ static int put_all(struct identity *id, const struct lz_images *i, struct lz_why
 	return err;
 }
 
+/* ---- of a file ---- */
+
+static int put_whole(struct identity *id, int fd, struct lz_why *why)
+{
+	static const char version[] = "lazyd-identity-f";
+	struct stat st;
+	int err = fstat(fd, &st) || lseek(fd, 0, SEEK_SET) ? -errno : 0;
+
+	if (!err && !S_ISREG(st.st_mode))
+		err = -EINVAL;
+	put(id, version, strlen(version));
+	if (!err)
+		err = put_bytes(id, fd);
+	return err ? lz_why_say(why, err, "the file cannot be read: %s", strerror(-err)) : 0;
+}
+
 /* ---- of a memory ---- */
 
 static int put_layout(struct identity *id, const struct lz_memory *m, struct lz_why *why)
@@ -180,7 +196,7 @@ static int put_samples(struct identity *id, const struct lz_memory *m, struct lz
 	return err;
 }
 
-/* ---- one and the other ---- */
+/* ---- all of them ---- */
 
 static int begin(struct identity *id, struct lz_why *why)
 {
@@ -220,4 +236,12 @@ int lz_memory_identity(const struct lz_memory *m, uint8_t out[LZ_IDENTITY_BYTES]
 	if (!err)
 		err = put_samples(&id, m, why);
 	return end(&id, err, out, why);
+}
+
+int lz_file_identity(int fd, uint8_t out[LZ_IDENTITY_BYTES], struct lz_why *why)
+{
+	struct identity id;
+	int err = begin(&id, why);
+
+	return err ? err : end(&id, put_whole(&id, fd, why), out, why);
 }

@@ -24,6 +24,11 @@
  * and then the bytes of LZ_IDENTITY_SAMPLES pages of 4 KiB, or of all if there are no more: the first,
  * the last, and what lies evenly between, areas one behind the other; zeros where no file has any. The
  * first file is not asked where its holes are: a copy may have others.
+ *
+ * Of a file that goes with a memory wherever that is restored, as the state of a VM:
+ *	16 bytes	"lazyd-identity-f"
+ *	u64		its length
+ *	...		its bytes
  */
 #ifndef LZ_IDENTITY_H
 #define LZ_IDENTITY_H
@@ -43,5 +48,7 @@ int lz_images_identity(const struct lz_images *i, uint8_t out[LZ_IDENTITY_BYTES]
 /* -ENOTSUP: not all of its bytes are in files; -ENODATA: one is too short; else what reading it said. */
 int lz_memory_identity(const struct lz_memory *m, uint8_t out[LZ_IDENTITY_BYTES],
 		       struct lz_why *why);
+/* From its beginning; its position is moved. -EINVAL: no regular file; else as of images. */
+int lz_file_identity(int fd, uint8_t out[LZ_IDENTITY_BYTES], struct lz_why *why);
 
 #endif

@@ -81,6 +81,13 @@ int lazyd_memory_identity(const struct lazyd_memory *m, uint8_t identity[LAZYD_I
 	return tell(lz_memory_identity((const struct lz_memory *)m, identity, &w), &w, why);
 }
 
+int lazyd_file_identity(int fd, uint8_t identity[LAZYD_IDENTITY_LEN], struct lazyd_why *why)
+{
+	struct lz_why w = { 0 };
+
+	return tell(lz_file_identity(fd, identity, &w), &w, why);
+}
+
 int lazyd_images_header(struct lazyd_images *images)
 {
 	return lz_images_header((struct lz_images *)images);

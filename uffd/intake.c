@@ -266,7 +266,8 @@ void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result)
 			    from->name, q->read.offset, q->read.len, ev.res,
 			    ev.res == -ESTALE    ? "the file has been written to since the start"
 			    : ev.res == -ENODATA ? "the file has got a hole there"
-			    : ev.res < 0         ? strerror((int)-ev.res)
+			    : ev.res == -EIO && from->kind == LZ_FROM_REMOTE ? "it has not got them"
+			    : ev.res < 0 ? strerror((int)-ev.res)
 			    : from->kind == LZ_FROM_FILE
 				    ? "the file is shorter than its pagemap says"
 				    : "it has not got them");

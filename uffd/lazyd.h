@@ -148,6 +148,11 @@ uint64_t lazyd_memory_pages(const struct lazyd_memory *m);
  */
 int lazyd_memory_identity(const struct lazyd_memory *m, uint8_t identity[LAZYD_IDENTITY_LEN],
 			  struct lazyd_why *why);
+/*
+ * For a memory that is not at hand: a SHA-256 of a file that goes with it, as the state of a VM. @fd is a
+ * regular file, which is read from its beginning and stays the caller's.
+ */
+int lazyd_file_identity(int fd, uint8_t identity[LAZYD_IDENTITY_LEN], struct lazyd_why *why);
 
 /* ---- TLS: lazyd-tls(3) ---- */
 
@@ -178,8 +183,9 @@ struct lazyd_remote {
 	 */
 	int (*connect)(void *arg);
 	void *arg;
-	const uint8_t *identity;     /* LAZYD_IDENTITY_LEN bytes; checked by a lazyd */
-	int header;                  /* to a CRIU: 24 or 32, see lazyd_images_header() */
+	const uint8_t *identity; /* LAZYD_IDENTITY_LEN bytes; checked by a lazyd */
+	/* To a CRIU: 24 or 32, see lazyd_images_header(). 0: none is asked, for it checks no identity. */
+	int header;
 	uint64_t timeout_ns;         /* without a word for so long its pages are lost; 0: never */
 	const struct lazyd_tls *tls; /* NULL: plain text */
 };

@@ -39,11 +39,13 @@ int lz_remote_open(struct lz_loop *l, const struct lazyd_remote *r)
 	struct lazyd_remote remote = { 0 };
 
 	if (!lz_sized_take(&remote, sizeof(remote), r, r->size) || !remote.connect ||
-	    !remote.identity || (remote.header != LZ_PS_24 && remote.header != LZ_PS_32))
+	    !remote.identity ||
+	    (remote.header && remote.header != LZ_PS_24 && remote.header != LZ_PS_32))
 		return -EINVAL;
 	o.connect = remote.connect;
 	o.connect_arg = remote.arg;
-	o.layout = (enum lz_ps_layout)remote.header;
+	o.layout = remote.header ? (enum lz_ps_layout)remote.header : LZ_PS_32;
+	o.only_lazyd = !remote.header;
 	o.timeout_ns = remote.timeout_ns;
 	o.keep = l->state->wire;
 	o.tls = (const struct lz_tls *)remote.tls;

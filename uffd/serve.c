@@ -46,6 +46,28 @@ static int by_pid(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* What is in an area and in no piece; @vaddr is such a page, or in no area. */
+static int64_t find_zeros(const struct lz_memory *m, uint64_t vaddr, uint64_t max,
+			  struct lz_source **source, uint64_t *offset)
+{
+	uint64_t page = lz_plan_page_from(m->plan, vaddr), end;
+	const struct lz_run *run;
+
+	for (size_t i = 0; i < m->nr_segs; i++) {
+		if (vaddr < m->seg[i].start || vaddr >= m->seg[i].end)
+			continue;
+		end = m->seg[i].end;
+		run = page < lz_plan_nr_pages(m->plan) ? lz_plan_run(m->plan, page) : NULL;
+		if (run && lz_plan_identity(run, page) < end)
+			end = lz_plan_identity(run, page);
+		*source = lz_sources_zeros();
+		*offset = vaddr;
+		end = (end - vaddr) >> 12;
+		return (int64_t)(end < max ? end : max);
+	}
+	return 0;
+}
+
 static int64_t find(void *arg, uint32_t pid, uint64_t vaddr, uint64_t max,
 		    struct lz_source **source, uint64_t *offset)
 {
@@ -60,7 +82,7 @@ static int64_t find(void *arg, uint32_t pid, uint64_t vaddr, uint64_t max,
 	if (!t)
 		return -ENOENT;
 	if (lz_plan_page(t->memory->plan, vaddr, &run) < 0)
-		return 0;
+		return find_zeros(t->memory, vaddr, max, source, offset);
 	/* Asked for by pages of 4 KiB, whatever the memory's are. */
 	skip = vaddr - run->identity;
 	nr = ((lz_plan_run_pages(t->memory->plan, run) << run->page_shift) - skip) >> 12;

@@ -3,6 +3,7 @@
 #include "uffd/sources.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "uffd/lazyd.h"
 
@@ -45,4 +46,20 @@ int lz_sources_open(const struct lz_memory_source *from, bool may_wait, struct l
 		break;
 	}
 	return -EINVAL;
+}
+
+static bool read_zeros(struct lz_source *s, uint64_t offset, void *to, size_t len)
+{
+	(void)s;
+	(void)offset;
+	memset(to, 0, len);
+	return true;
+}
+
+struct lz_source *lz_sources_zeros(void)
+{
+	static const struct lz_source_ops ops = { .read_now = read_zeros };
+	static struct lz_source zeros = { .ops = &ops };
+
+	return &zeros;
 }

@@ -14,6 +14,9 @@
  */
 int lz_sources_open(const struct lz_memory_source *from, bool may_wait, struct lz_source **out);
 
+/* Of zeros, whatever the offset, for the server: read_now() has them always. Nobody's to close. */
+struct lz_source *lz_sources_zeros(void);
+
 /* Can a read of it end without a completion of the ring? */
 static inline bool lz_sources_are_elsewhere(const struct lz_memory_source *from)
 {

@@ -170,6 +170,37 @@ START_TEST(every_file_counts)
 }
 END_TEST
 
+/* Of a file that goes with a memory. */
+START_TEST(of_a_file)
+{
+	struct imagebuf b = { .bytes = NULL };
+	uint8_t page[IMAGEGEN_PAGE];
+	struct hash wanted, had;
+	int fd = openat(dirfd_, "core-1000.img", O_RDWR | O_CLOEXEC);
+
+	imagebuf_put(&b, "lazyd-identity-f", 16);
+	put_le(&b, CORE_BYTES, 8);
+	for (uint32_t n = 0; n < CORE_BYTES; n += IMAGEGEN_PAGE) {
+		imagegen_fill(1, n, page);
+		imagebuf_put(&b, page,
+			     CORE_BYTES - n < sizeof(page) ? CORE_BYTES - n : sizeof(page));
+	}
+	ck_assert_int_eq(gnutls_hash_fast(GNUTLS_DIG_SHA256, b.bytes, b.len, wanted.bytes), 0);
+	imagebuf_free(&b);
+	/* Wherever it was read to before. */
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_msg(!lz_file_identity(fd, had.bytes, &why), "%s", why.text);
+		ck_assert(same(had, wanted));
+	}
+	flip("core-1000.img", CORE_BYTES - 1);
+	ck_assert_int_eq(lz_file_identity(fd, had.bytes, &why), 0);
+	ck_assert(!same(had, wanted));
+	ck_assert_int_eq(lz_file_identity(dirfd_, had.bytes, &why), -EINVAL);
+	ck_assert_str_ne(why.text, "");
+	close(fd);
+}
+END_TEST
+
 /* The same bytes, divided differently. */
 START_TEST(frames)
 {
@@ -251,6 +282,7 @@ int main(void)
 	tcase_add_test(t, layout);
 	tcase_add_loop_test(t, every_byte_counts, 0, NR_HASHED);
 	tcase_add_loop_test(t, every_file_counts, 0, NR_HASHED);
+	tcase_add_test(t, of_a_file);
 	tcase_add_test(t, frames);
 	tcase_add_loop_test(t, others_do_not, 0, NR_OTHERS);
 	tcase_add_test(t, copied);

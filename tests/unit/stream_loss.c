@@ -352,6 +352,41 @@ START_TEST(refused)
 }
 END_TEST
 
+/* Who cannot say which pages it has is not asked for any; one that comes later may be another. */
+START_TEST(only_a_lazyd)
+{
+	unsigned connects;
+
+	script.only_lazyd = true;
+	script.plain = !_i;
+	world_open();
+	start(0, 3, 2, true);
+	if (!_i) {
+		until_ended(1);
+		ck_assert_int_eq(result[0], -ETIMEDOUT);
+		ck_assert_int_eq(state(), LZ_STREAM_GONE);
+		ck_assert_uint_eq(logged("event=source-gone peer=unix reason=\"it is no lazyd"), 1);
+		ck_assert_uint_eq(asked[3], 0);
+		return;
+	}
+	until_ended(1);
+	check_read(0);
+	script.plain = true;
+	cut_all();
+	start(1, 7, 1, true);
+	connects = nr_connects;
+	for (unsigned i = 0; nr_ended < 2 && i < 1000; i++) {
+		turn();
+		if (state() == LZ_STREAM_DOWN)
+			until_deadline();
+		script.plain = nr_connects < connects + 4;
+	}
+	ck_assert_uint_ge(nr_connects, connects + 4);
+	ck_assert_uint_eq(asked[7], 1);
+	check_read(1);
+}
+END_TEST
+
 START_TEST(nonsense)
 {
 	world_open();
@@ -570,6 +605,7 @@ int main(void)
 	tcase_add_loop_test(tc, silent, 0, 2);
 	tcase_add_test(tc, fruitless);
 	tcase_add_test(tc, refused);
+	tcase_add_loop_test(tc, only_a_lazyd, 0, 2);
 	tcase_add_loop_test(tc, nonsense, 0, 2);
 	tcase_add_loop_test(tc, another_server, 0, 2);
 	tcase_add_test(tc, no_answer_to_connect);

@@ -421,6 +421,7 @@ void world_open(void)
 				       .log = log_line,
 				       .arg = &result,
 				       .layout = script.layout,
+				       .only_lazyd = script.only_lazyd,
 				       .hello = { .session = 5, .software = "the test" },
 				       .timeout_ns = script.timeout_ns,
 				       .keep = script.keeps ? keep : NULL };

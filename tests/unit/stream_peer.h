@@ -52,7 +52,8 @@ extern struct script {
 	size_t limit;              /* for new peers */
 	bool mute_second;          /* what connects after the first is not answered */
 	uint64_t timeout_ns;
-	bool keeps;  /* keep[] is given */
+	bool keeps; /* keep[] is given */
+	bool only_lazyd;
 	bool narrow; /* sockets take a few KiB at a time */
 	uint8_t identity;
 } script;
