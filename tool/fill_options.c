@@ -50,6 +50,8 @@ static const char HELP[] =
 	"                              until told to stop; pages that cannot be had kill the VM\n"
 	"      --memory FILE           the snapshot's memory file\n"
 	"      --layer FILE            a diff over it; again: over that\n"
+	"      --snapshot FILE         with --page-server, in the place of both: the state file that\n"
+	"                              the VMs load, which `lazyd serve --memory` must have been given\n"
 	"      --allow-user UID[-UID]  who may connect, beside root and the user that runs this\n"
 	"      --max-vms N             VMs at a time, others wait (256)\n"
 	"      --detach-when-full      end when the VMs that have come have all of their memory\n"
@@ -215,6 +217,7 @@ static int take_option(struct lz_fill_options *o, int c)
 	case LZ_GUEST_FIRECRACKER:
 	case LZ_GUEST_MEMORY:
 	case LZ_GUEST_LAYER:
+	case LZ_GUEST_SNAPSHOT:
 	case LZ_GUEST_ALLOW_USER:
 	case LZ_GUEST_MAX_VMS:
 	case LZ_GUEST_DETACH:

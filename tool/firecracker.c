@@ -139,6 +139,7 @@ static bool is_over(const struct lz_fill *f)
 int lz_firecracker_attend(struct lz_fill *f)
 {
 	struct lz_session *s = f->session;
+	bool is_gone;
 
 	if (!may_receive(s))
 		return 0;
@@ -146,10 +147,11 @@ int lz_firecracker_attend(struct lz_fill *f)
 		lz_vm_attend(f, &s->guest[i]);
 	while (s->listen_fd >= 0 && accept_one(f)) {
 	}
-	if (s->listen_fd >= 0 && is_over(f))
+	is_gone = lz_peer_is_gone(f);
+	if (s->listen_fd >= 0 && (is_gone || is_over(f)))
 		lz_firecracker_unlisten(f);
 	if (s->listen_fd < 0 && is_idle(s, true))
-		return 1;
+		return is_gone ? -ENOLINK : 1;
 	if (!is_too_late(f))
 		return 0;
 	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,

@@ -14,6 +14,13 @@
 enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
 enum { SMALL, HUGE, NR_SIZES };
 static const uint64_t SIZES[NR_SIZES] = { PAGE, HUGE_PAGE };
+/*
+ * How large a memory elsewhere is says the first VM. It is taken for one that ends at the next power of two,
+ * from 2 MiB to 1 TiB: all of these are made at once, so that keeper and workers know them by number. What
+ * a VM has none of costs it a bit a page.
+ */
+enum { REMOTE_SHIFT_MIN = 21, REMOTE_SHIFT_MAX = 40 };
+enum { NR_REMOTE = REMOTE_SHIFT_MAX - REMOTE_SHIFT_MIN + 1 };
 
 /* ---- the command line ---- */
 
@@ -54,6 +61,9 @@ int lz_guest_option(struct lz_fill_options *o, int c)
 				&o->service, "there can be 64 of --layer, and one more is", optarg);
 		vm->layer[vm->nr_layers++] = optarg;
 		return -1;
+	case LZ_GUEST_SNAPSHOT:
+		vm->snapshot = optarg;
+		return -1;
 	case LZ_GUEST_ALLOW_USER:
 		return take_users(o);
 	case LZ_GUEST_MAX_VMS:
@@ -70,11 +80,39 @@ int lz_guest_option(struct lz_fill_options *o, int c)
 	}
 }
 
+/* Where their memory is: in files here, or with a page server that has those. */
+static int check_memory(const struct lz_fill_options *o)
+{
+	const struct lz_vm_options *vm = &o->vm;
+	const char *stray = vm->memory      ? "--memory"
+			    : vm->nr_layers ? "--layer"
+			    : o->ps_header  ? "--ps-header"
+					    : NULL;
+
+	if (o->page_server && stray)
+		return lz_service_usage(&o->service, "VMs whose memory a `lazyd serve` has take no",
+					stray);
+	if (o->page_server && !vm->snapshot)
+		return lz_service_usage(
+			&o->service, "which --snapshot, a file of state, do VMs load that come to",
+			vm->socket);
+	if (o->page_server)
+		return -1;
+	if (!vm->memory)
+		return lz_service_usage(&o->service, "which --memory have the VMs that come to",
+					vm->socket);
+	if (vm->snapshot)
+		return lz_service_usage(&o->service, "without --page-server there is no",
+					"--snapshot");
+	return -1;
+}
+
 int lz_guest_check_options(const struct lz_fill_options *o)
 {
 	const struct lz_vm_options *vm = &o->vm;
 	const char *stray = vm->memory                     ? "--memory"
 			    : vm->nr_layers                ? "--layer"
+			    : vm->snapshot                 ? "--snapshot"
 			    : vm->detach                   ? "--detach-when-full"
 			    : vm->max                      ? "--max-vms"
 			    : vm->uid_from <= vm->uid_upto ? "--allow-user"
@@ -87,10 +125,7 @@ int lz_guest_check_options(const struct lz_fill_options *o)
 	if (o->record || o->replay)
 		return lz_service_usage(&o->service, "with --firecracker there is no",
 					o->record ? "--record" : "--replay");
-	if (!vm->memory)
-		return lz_service_usage(&o->service, "which --memory have the VMs that come to",
-					vm->socket);
-	return -1;
+	return check_memory(o);
 }
 
 /* ---- their memory ---- */
@@ -116,6 +151,21 @@ static bool is_others(const struct lz_snapshot *s)
 	return false;
 }
 
+static int open_files(struct lz_fill *f, struct lazyd_why *why)
+{
+	const struct lz_vm_options *vm = &f->o.vm;
+	int r;
+
+	if (f->o.page_server) {
+		r = lz_snapshot_identity(vm->snapshot, f->identity, why);
+		memcpy(&f->snapshot.fingerprint, f->identity, sizeof(f->snapshot.fingerprint));
+		return r;
+	}
+	r = lz_snapshot_open(&f->snapshot, vm->memory, vm->layer, vm->nr_layers, why);
+	f->others_images = is_others(&f->snapshot);
+	return r;
+}
+
 int lz_guest_open_files(struct lz_fill *f)
 {
 	const struct lz_vm_options *vm = &f->o.vm;
@@ -129,20 +179,16 @@ int lz_guest_open_files(struct lz_fill *f)
 		return lz_service_usage(&f->o.service, "too long for a unix socket is", vm->socket);
 	if (lz_addr_parse(&f->vm_addr, address, NULL))
 		return LZ_EXIT_USAGE;
-	if (lz_snapshot_open(&f->snapshot, vm->memory, vm->layer, vm->nr_layers, &why))
+	if (open_files(f, &why))
 		return lz_service_refuse(&f->o.service, why.text);
-	f->others_images = is_others(&f->snapshot);
 	return LZ_EXIT_OK;
 }
 
-/* All that there can be: how large a VM's pages are it says itself. */
-int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages)
+/* In pages of both sizes, where that can be: how large a VM's are it says itself. */
+static int make_local(struct lz_fill *f)
 {
 	struct lazyd_why why = { { 0 } };
 
-	f->memory = calloc(NR_SIZES, sizeof(*f->memory));
-	if (!f->memory)
-		return lz_service_refuse(&f->o.service, strerror(ENOMEM));
 	for (unsigned i = 0; i < NR_SIZES; i++) {
 		int r = lz_snapshot_memory(&f->snapshot, SIZES[i], &f->memory[i], &why);
 
@@ -152,12 +198,51 @@ int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages)
 			break;
 		f->nr_memories++;
 	}
-	*max_pages = lazyd_memory_pages(f->memory[SMALL]);
 	return LZ_EXIT_OK;
 }
 
-bool lz_guest_memory(const struct lz_fill *f, uint64_t page_size, int *memory)
+static int make_remote(struct lz_fill *f)
 {
-	*memory = page_size == SIZES[HUGE] ? HUGE : SMALL;
-	return *memory < f->nr_memories;
+	int r = lz_peer_prepare(f);
+
+	if (r)
+		return r;
+	for (unsigned i = 0; !r && i < NR_REMOTE; i++) {
+		r = lz_snapshot_elsewhere(UINT64_C(1) << (REMOTE_SHIFT_MIN + i), PAGE,
+					  &f->memory[i]);
+		f->nr_memories += !r;
+	}
+	return r ? lz_service_refuse(&f->o.service, strerror(-r)) : LZ_EXIT_OK;
+}
+
+int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages)
+{
+	int r;
+
+	f->memory = calloc(NR_SIZES + NR_REMOTE, sizeof(struct lazyd_memory *));
+	if (!f->memory)
+		return lz_service_refuse(&f->o.service, strerror(ENOMEM));
+	r = f->o.page_server ? make_remote(f) : make_local(f);
+	for (int i = 0; i < f->nr_memories; i++)
+		if (lazyd_memory_pages(f->memory[i]) > *max_pages)
+			*max_pages = lazyd_memory_pages(f->memory[i]);
+	return r;
+}
+
+static const char *remote_memory(const struct lz_regions *r, int *memory)
+{
+	*memory = 0;
+	if (r->page_size != PAGE)
+		return "memory that a page server has cannot be served in pages of 2 MiB";
+	while (*memory < NR_REMOTE && r->end > UINT64_C(1) << (REMOTE_SHIFT_MIN + *memory))
+		++*memory;
+	return *memory < NR_REMOTE ? NULL : "its memory ends behind 1 TiB";
+}
+
+const char *lz_guest_memory(const struct lz_fill *f, const struct lz_regions *r, int *memory)
+{
+	if (f->o.page_server)
+		return remote_memory(r, memory);
+	*memory = r->page_size == SIZES[HUGE] ? HUGE : SMALL;
+	return *memory < f->nr_memories ? NULL : "this memory cannot be served in pages of 2 MiB";
 }

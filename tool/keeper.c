@@ -341,7 +341,7 @@ static void attend_guests(struct lz_fill *f)
 	int r = lz_firecracker_attend(f);
 
 	if (r < 0 && is_restoring(f))
-		abandon(s, LZ_EXIT_FAILED);
+		abandon(s, r == -ENOLINK ? LZ_EXIT_LOST : LZ_EXIT_FAILED);
 	else if (r && is_restoring(f))
 		set_phase(s, LZ_FILL_RUNNING);
 }

@@ -23,11 +23,26 @@ static int connect_peer(void *arg)
 	return f->session->nr_connects == 1 ? f->o.ps_socket : -EAGAIN;
 }
 
+/* What it must serve; *header as in struct lazyd_remote. */
+static int identify_images(struct lz_fill *f, int *header)
+{
+	struct lazyd_why why = { { 0 } };
+	int r;
+
+	lazyd_images_remote(f->images);
+	if (lazyd_images_identity(f->images, f->identity, &why))
+		return lz_service_refuse(&f->o.service, why.text);
+	r = f->o.ps_header ? f->o.ps_header : lazyd_images_header(f->images);
+	if (r < 0)
+		return lz_service_refuse(&f->o.service, strerror(-r));
+	*header = r;
+	return LZ_EXIT_OK;
+}
+
 int lz_peer_prepare(struct lz_fill *f)
 {
 	const struct lz_fill_options *o = &f->o;
-	struct lazyd_why why = { { 0 } };
-	int r;
+	int r, header = 0;
 
 	if (!o->page_server)
 		return LZ_EXIT_OK;
@@ -37,22 +52,29 @@ int lz_peer_prepare(struct lz_fill *f)
 		return LZ_EXIT_FAILED;
 	/* Before there is a worker: one that takes over later needs no file. */
 	r = lz_service_tls(&o->service, o->address, &f->tls);
+	/* That of a VM is known already, and a CRIU has none. */
+	if (!r && !o->vm.socket)
+		r = identify_images(f, &header);
 	if (r)
 		return r;
-	lazyd_images_remote(f->images);
-	if (lazyd_images_identity(f->images, f->identity, &why))
-		return lz_service_refuse(&o->service, why.text);
-	r = o->ps_header ? o->ps_header : lazyd_images_header(f->images);
-	if (r < 0)
-		return lz_service_refuse(&o->service, strerror(-r));
 	f->remote = (struct lazyd_remote){
 		.size = sizeof(f->remote),
 		.connect = connect_peer,
 		.arg = f,
 		.identity = f->identity,
-		.header = r,
+		.header = header,
 		.timeout_ns = o->source_timeout_s * UINT64_C(1000000000),
 		.tls = f->tls,
 	};
 	return LZ_EXIT_OK;
+}
+
+bool lz_peer_is_gone(const struct lz_fill *f)
+{
+	struct lazyd_stats s;
+
+	if (!f->remote.size)
+		return false;
+	lazyd_stats(NULL, f->state, &s);
+	return s.remote_state == LAZYD_REMOTE_GONE;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `lazyd serve`, and under CRIU's name `lazyd page-server --lazy-pages`: answers requests for the pages of an
- * images directory, for as long as it runs. The command line, the sockets, the signals; the rest is the
- * library's.
+ * images directory, of processes or of a VM (served.c), for as long as it runs. The command line, the sockets,
+ * the signals; the rest is the library's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +14,8 @@
 
 #include "tool/addr.h"
 #include "tool/confine.h"
-#include "tool/live.h"
 #include "tool/out.h"
+#include "tool/served.h"
 #include "tool/service.h"
 #include "tool/tool.h"
 
@@ -30,6 +30,10 @@ static const char HELP[] =
 	"                              images that say what it has, without a page, are made in -D\n"
 	"      --tree                  and of all processes below it\n"
 	"      --stop                  stop them first (SIGSTOP); they are left so\n"
+	"      --memory FILE           no checkpoint: the memory file of a VM's snapshot, for\n"
+	"                              `lazyd fill --firecracker --page-server`\n"
+	"      --layer FILE            a diff over it; again: over that\n"
+	"      --snapshot FILE         the state file that goes with it: clients must name the same\n"
 	"  -W, --work-dir DIR          where relative files are (default: -D)\n"
 	"      --address ADDRESS       IPv4, IPv6, a name, a unix socket's path (127.0.0.1;\n"
 	"                              page-server: all addresses, as CRIU's)\n"
@@ -70,6 +74,9 @@ enum {
 	OPT_PID,
 	OPT_TREE,
 	OPT_STOP,
+	OPT_MEMORY,
+	OPT_LAYER,
+	OPT_SNAPSHOT,
 };
 
 static const struct option OPTIONS[] = {
@@ -85,6 +92,9 @@ static const struct option OPTIONS[] = {
 	{ "pid", required_argument, NULL, OPT_PID },
 	{ "tree", no_argument, NULL, OPT_TREE },
 	{ "stop", no_argument, NULL, OPT_STOP },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "layer", required_argument, NULL, OPT_LAYER },
+	{ "snapshot", required_argument, NULL, OPT_SNAPSHOT },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -98,8 +108,7 @@ struct serve {
 	int ps_socket; /* -1: it listens */
 	uint32_t max_clients, idle_timeout_s;
 	bool once, json, lazy_pages;
-	pid_t pid; /* 0: images */
-	bool tree, stop;
+	struct lz_served served;
 	struct lz_addr at;
 	struct lazyd_server *server;
 	struct lazyd_tls *tls;
@@ -107,6 +116,40 @@ struct serve {
 };
 
 /* ---- the command line ---- */
+
+/* What is served. */
+static int take_served(struct serve *s, int c)
+{
+	struct lz_served *v = &s->served;
+	long n;
+
+	switch (c) {
+	case OPT_PID:
+		n = lz_service_number(optarg, 1 << 22);
+		if (n <= 0)
+			return lz_service_usage(&s->service, "--pid takes a process, not", optarg);
+		v->pid = (pid_t)n;
+		return -1;
+	case OPT_TREE:
+		v->tree = true;
+		return -1;
+	case OPT_STOP:
+		v->stop = true;
+		return -1;
+	case OPT_MEMORY:
+		v->memory = optarg;
+		return -1;
+	case OPT_LAYER:
+		if (v->nr_layers == LZ_LAYERS_MAX)
+			return lz_service_usage(
+				&s->service, "there can be 64 of --layer, and one more is", optarg);
+		v->layer[v->nr_layers++] = optarg;
+		return -1;
+	default:
+		v->state = optarg;
+		return -1;
+	}
+}
 
 static int take_option(struct serve *s, int c)
 {
@@ -155,17 +198,15 @@ static int take_option(struct serve *s, int c)
 		s->lazy_pages = true;
 		return -1;
 	case OPT_PID:
-		n = lz_service_number(optarg, 1 << 22);
-		if (n <= 0)
-			return lz_service_usage(&s->service, "--pid takes a process, not", optarg);
-		s->pid = (pid_t)n;
-		return -1;
 	case OPT_TREE:
-		s->tree = true;
-		return -1;
 	case OPT_STOP:
-		s->stop = true;
-		return -1;
+	case OPT_MEMORY:
+	case OPT_LAYER:
+	case OPT_SNAPSHOT:
+		return take_served(s, c);
+	case 'D':
+		s->served.images = true;
+		return lz_service_option(&s->service, c);
 	case 'h':
 		(void)fputs(HELP, stdout);
 		return LZ_EXIT_OK;
@@ -194,9 +235,9 @@ static int parse(struct serve *s, int argc, char **argv)
 	}
 	if (optind < argc)
 		return lz_service_usage(&s->service, "unexpected word", argv[optind]);
-	if ((s->tree || s->stop) && !s->pid)
-		return lz_service_usage(&s->service, "without --pid there is no process for",
-					s->tree ? "--tree" : "--stop");
+	r = lz_served_check_options(&s->served, &s->service);
+	if (r >= 0)
+		return r;
 	if (s->service.tls_stray && !s->service.tls)
 		return lz_service_usage(&s->service, "without --tls nothing is encrypted, so no",
 					s->service.tls_stray);
@@ -215,25 +256,6 @@ static void log_line(void *arg, enum lazyd_log level, const char *line)
 	lz_log_say(arg, (int)level, "%s", line);
 }
 
-/* What they have goes to the images, which the other end must have too: it asks under their identity. */
-static int look_at_processes(struct serve *s, int images_fd, struct lz_live *live,
-			     struct lazyd_why *why)
-{
-	int r = lz_live_look(live, s->pid, s->tree, s->stop, why);
-
-	if (!r)
-		r = lz_live_write(live, images_fd, why);
-	if (r)
-		return r;
-	lz_log_say(&s->service.log, LAZYD_LOG_INFO, "event=live processes=%zu bytes=%llu", live->nr,
-		   (unsigned long long)live->bytes);
-	if (live->nr_shared)
-		lz_log_say(&s->service.log, LAZYD_LOG_WARN,
-			   "event=shared-left-out areas=%llu shared memory is not a process's own",
-			   (unsigned long long)live->nr_shared);
-	return 0;
-}
-
 static int open_server(struct serve *s, int images_fd)
 {
 	struct lazyd_server_options o = { .size = sizeof(o),
@@ -243,26 +265,8 @@ static int open_server(struct serve *s, int images_fd)
 					  .log = log_line,
 					  .log_arg = &s->service.log,
 					  .tls = s->tls };
-	struct lazyd_why why = { { 0 } };
-	struct lz_live live = { 0 };
-	uint8_t identity[LAZYD_IDENTITY_LEN];
-	struct lazyd_images *images;
-	int r = s->pid ? look_at_processes(s, images_fd, &live, &why) : 0;
 
-	if (!r)
-		r = lazyd_images_open(&images, images_fd, &why);
-	if (!r) {
-		if (s->pid)
-			r = lazyd_images_identity(images, identity, &why);
-		o.identity = s->pid ? identity : NULL;
-		if (!r)
-			r = lazyd_server_new(&s->server, s->pid ? NULL : images, &o, &why);
-		lazyd_images_close(images);
-	}
-	if (!r)
-		r = lz_live_serve(&live, s->server, &why);
-	lz_live_free(&live);
-	return r ? lz_service_refuse(&s->service, why.text) : LZ_EXIT_OK;
+	return lz_served_open(&s->served, &s->service, images_fd, &o, &s->server);
 }
 
 static int start_listening(struct serve *s)
@@ -414,8 +418,11 @@ int lz_tool_serve(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	if (lz_service_enter(&s.service, &images))
+	r = lz_served_open_files(&s.served, &s.service);
+	if (r || lz_service_enter(&s.service, &images)) {
+		lz_served_close(&s.served);
 		return LZ_EXIT_FAILED;
+	}
 	r = lz_service_tls(&s.service, NULL, &s.tls);
 	if (!r)
 		r = open_server(&s, images);
@@ -439,5 +446,6 @@ int lz_tool_serve(int argc, char **argv)
 		lz_addr_unlisten(&s.at);
 	lazyd_server_free(s.server);
 	lazyd_tls_free(s.tls);
+	lz_served_close(&s.served);
 	return r;
 }

@@ -34,6 +34,7 @@ struct lz_vm_options {
 	const char *socket; /* NULL: it is a restore of CRIU that is waited for */
 	const char *memory, *layer[LZ_LAYERS_MAX];
 	unsigned nr_layers;
+	const char *snapshot;        /* file of the VMs' state; with a page server */
 	uint32_t max;                /* VMs at a time */
 	uint32_t uid_from, uid_upto; /* who may connect besides us and root; from > upto: nobody */
 	bool detach;                 /* ends when those that have come are full */
@@ -161,7 +162,7 @@ struct lz_fill {
 	struct lazyd_memory **memory;
 	int nr_memories;
 	struct lz_addr vm_addr;      /* where VMs come to */
-	struct lz_snapshot snapshot; /* their memory; memory[] has it in pages of 4 KiB, of 2 MiB */
+	struct lz_snapshot snapshot; /* their memory; memory[]: see guest.c */
 	struct lz_fill_task *task;
 	uint32_t nr_tasks;
 	/* What follows from said[0 .. nr_folded). */
@@ -193,8 +194,9 @@ struct lz_fill {
 int lz_fill_options_take(struct lz_fill *f, int argc, char **argv);
 
 /* peer.c: the page server of --page-server; before the memories are read. 0, or LZ_EXIT_X with the
- * reason printed. */
+ * reason printed. is_gone(): no page of it will be had any more. */
 int lz_peer_prepare(struct lz_fill *f);
+bool lz_peer_is_gone(const struct lz_fill *f);
 
 /*
  * record.c: --record and --replay. prepare() reads and opens their files, when the tasks are known: 0,
@@ -247,6 +249,7 @@ enum {
 	LZ_GUEST_FIRECRACKER = 512,
 	LZ_GUEST_MEMORY,
 	LZ_GUEST_LAYER,
+	LZ_GUEST_SNAPSHOT,
 	LZ_GUEST_ALLOW_USER,
 	LZ_GUEST_MAX_VMS,
 	LZ_GUEST_DETACH,
@@ -256,6 +259,7 @@ enum {
 	{ "firecracker", required_argument, NULL, LZ_GUEST_FIRECRACKER }, \
 	{ "memory", required_argument, NULL, LZ_GUEST_MEMORY }, \
 	{ "layer", required_argument, NULL, LZ_GUEST_LAYER }, \
+	{ "snapshot", required_argument, NULL, LZ_GUEST_SNAPSHOT }, \
 	{ "allow-user", required_argument, NULL, LZ_GUEST_ALLOW_USER }, \
 	{ "max-vms", required_argument, NULL, LZ_GUEST_MAX_VMS }, \
 	{ "detach-when-full", no_argument, NULL, LZ_GUEST_DETACH }
@@ -267,8 +271,8 @@ int lz_guest_check_options(const struct lz_fill_options *o);
  * the reason printed. */
 int lz_guest_open_files(struct lz_fill *f);
 int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages);
-/* The number of the memory in pages of that size. False: there is none. */
-bool lz_guest_memory(const struct lz_fill *f, uint64_t page_size, int *memory);
+/* The number of the memory that has these regions, in pages of their size; or why there is none. */
+const char *lz_guest_memory(const struct lz_fill *f, const struct lz_regions *r, int *memory);
 
 /*
  * vm.c: one VM, from its call to its end. call() takes @conn; who dies before it is noted there leaves it
@@ -293,7 +297,7 @@ void lz_firecracker_end(struct lz_fill *f);
 enum { LZ_FIRECRACKER_POLLS = 65 };
 unsigned lz_firecracker_poll(const struct lz_fill *f, struct pollfd *p, int *timeout_ms);
 /* Hears who has something to say, and buries who is no more; at any time. 1: nobody comes any more and all
- * who did have been heard; -ETIME: nobody has come in time. */
+ * who did have been heard; -ETIME: nobody has come in time; -ENOLINK: their memory cannot be had any more. */
 int lz_firecracker_attend(struct lz_fill *f);
 /* As lz_restorer_succeed(). */
 void lz_firecracker_succeed(struct lz_fill *f);

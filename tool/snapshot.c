@@ -200,3 +200,48 @@ int lz_snapshot_memory(const struct lz_snapshot *s, uint64_t page_size, struct l
 	*out = m;
 	return 0;
 }
+
+/* ---- for VMs elsewhere ---- */
+
+int lz_snapshot_serve(const struct lz_snapshot *s, struct lazyd_server *to, struct lazyd_why *why)
+{
+	struct lazyd_memory *m;
+	int r = lz_snapshot_memory(s, PAGE, &m, why);
+
+	if (r)
+		return r;
+	r = lazyd_server_add(to, LZ_SNAPSHOT_TASK, m);
+	lazyd_memory_put(m);
+	return r ? refuse(why, r, "%s: %s", s->name[0], strerror(-r)) : 0;
+}
+
+int lz_snapshot_elsewhere(uint64_t size, uint64_t page_size, struct lazyd_memory **out)
+{
+	struct lazyd_memory *m;
+	int r = lazyd_memory_new(&m), source;
+
+	if (r)
+		return r;
+	source = lazyd_memory_add_remote(m, LZ_SNAPSHOT_TASK);
+	r = source < 0 ? source : lazyd_memory_add_area(m, 0, size, page_size);
+	if (!r)
+		r = lazyd_memory_add_piece(m, 0, size, source, 0);
+	if (r)
+		lazyd_memory_put(m);
+	else
+		*out = m;
+	return r;
+}
+
+int lz_snapshot_identity(const char *state, uint8_t identity[LAZYD_IDENTITY_LEN],
+			 struct lazyd_why *why)
+{
+	struct lazyd_why inner;
+	int fd = open(state, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return refuse(why, -errno, "%s: %s", state, strerror(errno));
+	r = lazyd_file_identity(fd, identity, &inner);
+	(void)close(fd);
+	return r ? refuse(why, r, "%s: %s", state, inner.text) : 0;
+}

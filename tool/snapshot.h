@@ -29,4 +29,15 @@ void lz_snapshot_close(struct lz_snapshot *s);
 int lz_snapshot_memory(const struct lz_snapshot *s, uint64_t page_size, struct lazyd_memory **out,
 		       struct lazyd_why *why);
 
+/* One of @size bytes that another lazyd serves. */
+int lz_snapshot_elsewhere(uint64_t size, uint64_t page_size, struct lazyd_memory **out);
+/*
+ * Serves it as the task that clients ask for. What it is known by is the file of the VM's state: who
+ * starts a VM has that, wherever the memory is.
+ */
+enum { LZ_SNAPSHOT_TASK = 1 };
+int lz_snapshot_serve(const struct lz_snapshot *s, struct lazyd_server *to, struct lazyd_why *why);
+int lz_snapshot_identity(const char *state, uint8_t identity[LAZYD_IDENTITY_LEN],
+			 struct lazyd_why *why);
+
 #endif

@@ -153,8 +153,9 @@ static void judge(struct lz_fill *f, struct lz_guest *g)
 {
 	struct lazyd_why why = { { 0 } };
 	struct lz_regions regions;
+	const char *no;
 	struct lz_parcel p;
-	int r;
+	int r, memory;
 
 	lz_parcel_open(&g->control, &p);
 	r = lz_handshake_read(&regions, g->text, strnlen(g->text, LZ_HANDSHAKE_MAX),
@@ -165,8 +166,10 @@ static void judge(struct lz_fill *f, struct lz_guest *g)
 		lz_vm_refuse(f, g, why.text);
 	else if (r)
 		return;
-	else if (!lz_guest_memory(f, regions.page_size, &r))
-		lz_vm_refuse(f, g, "this memory cannot be served in pages of 2 MiB");
+	else if ((no = lz_guest_memory(f, &regions, &memory)))
+		lz_vm_refuse(f, g, no);
+	else if (lz_peer_is_gone(f))
+		lz_vm_refuse(f, g, "the page server that has its memory is gone");
 	else if (lz_fds_check_uffd(p.uffd, regions.place[0].at, regions.page_size))
 		lz_vm_refuse(f, g, "what came is no userfaultfd in use");
 	else if (g->pidfd < 0)

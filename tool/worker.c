@@ -160,7 +160,7 @@ static void attach_guest(struct worker *w, struct lz_guest *g)
 	const struct lz_regions *m = &g->regions;
 	int memory, r;
 
-	(void)lz_guest_memory(w->f, m->page_size, &memory);
+	(void)lz_guest_memory(w->f, m, &memory);
 	r = lazyd_attach_at(w->l, memory, g->uffd, g->pidfd, m->place, m->nr);
 	g->attached = 1;
 	/* -EEXIST: attached by a worker that died before it could note it. */
