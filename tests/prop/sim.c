@@ -334,7 +334,8 @@ static bool check_wanted_first(const struct sim *s, const struct lz_action *a)
 		for (int i = 0; i < K_PAGES; i++) {
 			const struct k_page *p = &s->k.mm[m].page[i];
 
-			if (!is_wanted(s, (int)memory_of(s, m), i) || !s->k.mm[m].running || s->k.mm[m].dead)
+			if (!is_wanted(s, (int)memory_of(s, m), i) || !s->k.mm[m].running ||
+			    s->k.mm[m].dead)
 				continue;
 			sim_outcomes.wanted_first++;
 			for (uint32_t source = 0; source < SOURCES; source++)

@@ -127,13 +127,14 @@ END_TEST
 
 START_TEST(they_take_turns)
 {
-	transcript_play("no sweep, stays, image 0+40 at f0:0, area 0..40 from 0\n"
-			"attach s0, attach s1, attach s2\n"
-			"want 30+2, want 7+1\n"
-			"start	| s0 read r0 30+2; s1 read r1 30+2; s2 read r2 30+2; s0 read r3 7+1;"
-			" s1 read r4 7+1; s2 read r5 7+1\n"
-			"got r1 2, got r4 1	| s1 copy r1 30..32; s1 copy r4 7..8\n"
-			"count pages_replay 3, owed s0 40, owed s1 37\n");
+	transcript_play(
+		"no sweep, stays, image 0+40 at f0:0, area 0..40 from 0\n"
+		"attach s0, attach s1, attach s2\n"
+		"want 30+2, want 7+1\n"
+		"start	| s0 read r0 30+2; s1 read r1 30+2; s2 read r2 30+2; s0 read r3 7+1;"
+		" s1 read r4 7+1; s2 read r5 7+1\n"
+		"got r1 2, got r4 1	| s1 copy r1 30..32; s1 copy r4 7..8\n"
+		"count pages_replay 3, owed s0 40, owed s1 37\n");
 }
 END_TEST
 
@@ -161,24 +162,26 @@ END_TEST
 /* One large page is as many bytes as may be on their way: the others wait for it, and the sweep too. */
 START_TEST(they_share_a_bound_and_the_sweep_waits)
 {
-	transcript_play("stays, image 0+1024 at f0:0 2M, area 0..1024 from 0 2M\n"
-			"attach s0, attach s1\n"
-			"want 100+1\n"
-			"start			| s0 read r0 0+512\n"
-			"fault s1 600		| s1 read r1 512+512\n"
-			"got r0 512	| s0 copy r0 0..512; s1 read r0 0+512; s0 read r2 512+512\n");
+	transcript_play(
+		"stays, image 0+1024 at f0:0 2M, area 0..1024 from 0 2M\n"
+		"attach s0, attach s1\n"
+		"want 100+1\n"
+		"start			| s0 read r0 0+512\n"
+		"fault s1 600		| s1 read r1 512+512\n"
+		"got r0 512	| s0 copy r0 0..512; s1 read r0 0+512; s0 read r2 512+512\n");
 }
 END_TEST
 
 START_TEST(one_that_is_stalled_keeps_nobody)
 {
-	transcript_play("no sweep, stays, image 0+40 at f0:0, area 0..40 from 0\n"
-			"attach s0, attach s1\n"
-			"start\n"
-			"fault s0 20		| s0 read r0 20+1\n"
-			"got r0 1		| s0 copy r0 20..21 = eagain\n"
-			"want 30+2, want 7+1	| s1 read r1 30+2; s1 read r2 7+1\n"
-			"wait 50		| s0 copy r0 20..21; s0 read r3 30+2; s0 read r4 7+1\n");
+	transcript_play(
+		"no sweep, stays, image 0+40 at f0:0, area 0..40 from 0\n"
+		"attach s0, attach s1\n"
+		"start\n"
+		"fault s0 20		| s0 read r0 20+1\n"
+		"got r0 1		| s0 copy r0 20..21 = eagain\n"
+		"want 30+2, want 7+1	| s1 read r1 30+2; s1 read r2 7+1\n"
+		"wait 50		| s0 copy r0 20..21; s0 read r3 30+2; s0 read r4 7+1\n");
 }
 END_TEST
 
