@@ -122,9 +122,6 @@ int lz_guest_check_options(const struct lz_fill_options *o)
 		return stray ? lz_service_usage(&o->service, "without --firecracker there is no",
 						stray)
 			     : -1;
-	if (o->record || o->replay)
-		return lz_service_usage(&o->service, "with --firecracker there is no",
-					o->record ? "--record" : "--replay");
 	return check_memory(o);
 }
 

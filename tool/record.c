@@ -35,26 +35,43 @@ static int memory_of(const struct lz_fill *f, uint32_t pid, uint32_t *task)
 }
 
 /* Those of tasks that have a memory, with its number in the place of the pid. */
-static int take_touches(struct lz_fill *f, const struct lazyd_workingset *w)
+static void take_of_tasks(struct lz_fill *f, const struct lazyd_workingset *w)
 {
 	struct lazyd_touch t;
 	uint32_t task = 0;
-	size_t nr = 0;
 
-	while (!lazyd_workingset_touch(w, nr, &t))
-		nr++;
-	f->replay = calloc(nr + 1, sizeof(*f->replay));
-	if (!f->replay)
-		return -ENOMEM;
-	for (size_t n = 0; n < nr; n++) {
-		int memory;
+	for (size_t n = 0; !lazyd_workingset_touch(w, n, &t); n++) {
+		int memory = memory_of(f, t.owner, &task);
 
-		(void)lazyd_workingset_touch(w, n, &t);
-		memory = memory_of(f, t.owner, &task);
 		t.owner = (uint32_t)memory;
 		if (memory >= 0)
 			f->replay[f->nr_replay++] = t;
 	}
+}
+
+/* All VMs have the same, in pages of either size. */
+static void take_of_vms(struct lz_fill *f, const struct lazyd_workingset *w)
+{
+	struct lazyd_touch t;
+
+	for (int i = 0; i < f->nr_memories; i++)
+		for (size_t n = 0; !lazyd_workingset_touch(w, n, &t); n++) {
+			t.owner = (uint32_t)i;
+			f->replay[f->nr_replay++] = t;
+		}
+}
+
+static int take_touches(struct lz_fill *f, const struct lazyd_workingset *w)
+{
+	size_t nr = 0, times = f->o.vm.socket ? (size_t)f->nr_memories : 1;
+	struct lazyd_touch t;
+
+	while (!lazyd_workingset_touch(w, nr, &t))
+		nr++;
+	f->replay = calloc(nr * times + 1, sizeof(*f->replay));
+	if (!f->replay)
+		return -ENOMEM;
+	(f->o.vm.socket ? take_of_vms : take_of_tasks)(f, w);
 	return 0;
 }
 
@@ -73,7 +90,8 @@ static int load(struct lz_fill *f)
 		return refuse(f, "--replay", name, why.text[0] ? why.text : strerror(-r));
 	if (memcmp(lazyd_workingset_identity(w), f->identity, sizeof(f->identity)) != 0)
 		lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
-			   "event=replay-ignored file=%s it is of other images", name);
+			   "event=replay-ignored file=%s it is of other %s", name,
+			   f->o.vm.socket ? "memory" : "images");
 	else
 		r = take_touches(f, w);
 	lazyd_workingset_free(w);
@@ -89,7 +107,12 @@ int lz_record_prepare(struct lz_fill *f)
 
 	if (!f->o.record && !f->o.replay)
 		return LZ_EXIT_OK;
-	if (lazyd_images_identity(f->images, f->identity, &why))
+	r = 0;
+	if (!f->o.vm.socket)
+		r = lazyd_images_identity(f->images, f->identity, &why);
+	else if (!f->o.page_server) /* else it is --snapshot's, which is known */
+		r = lazyd_memory_identity(f->memory[0], f->identity, &why);
+	if (r)
 		return lz_service_refuse(&f->o.service, why.text);
 	r = f->o.replay ? load(f) : LZ_EXIT_OK;
 	/* Who only looks whether it could go on is not to write anything. */

@@ -173,7 +173,7 @@ struct lz_fill {
 	struct lazyd_remote remote;           /* size 0: all pages are here */
 	struct lz_addr peer;                  /* remote: where the page server is */
 	struct lazyd_tls *tls;                /* remote: NULL: in plain text */
-	uint8_t identity[LAZYD_IDENTITY_LEN]; /* with a page server, record or replay */
+	uint8_t identity[LAZYD_IDENTITY_LEN]; /* with a page server, --record or --replay */
 	struct lz_replace record;             /* fd -1: nothing is recorded */
 	bool recorded;                        /* its file is written */
 	struct lz_huge_result huge;           /* what has come of --collapse */

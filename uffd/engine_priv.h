@@ -83,9 +83,9 @@ struct lz_engine {
 	unsigned nr_wakes, nr_wake_all, nr_crowded;
 	struct lz_hint hint[LZ_HINTS_MAX];
 	unsigned nr_hints;
-	struct lz_wanted wanted[2];     /* by kind */
+	struct lz_wanted wanted[2]; /* by kind */
 	bool each_walks; /* each space goes through it by itself: there may be many of a memory */
-	uint32_t root[LZ_MEMORIES_MAX]; /* else: the space attached with a memory */
+	uint32_t root[LZ_MEMORIES_MAX];        /* else: the space attached with a memory */
 	struct lz_bits noted[LZ_MEMORIES_MAX]; /* pages that are in the record */
 	uint32_t nr_kills, nr_stalled;
 	uint64_t now_ns;

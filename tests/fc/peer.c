@@ -51,7 +51,7 @@ static struct {
 	uint64_t operations;
 	uint64_t seed;
 	int user;
-	bool huge, holds, leaves, quiet, advises;
+	bool huge, holds, leaves, quiet, advises, part, pauses;
 } o = { .api = "1.12", .nr_threads = 2, .give = "uffd", .seed = 1, .user = -1 };
 
 static struct region region[REGIONS_MAX];
@@ -367,7 +367,7 @@ static void *run_thread(void *arg)
 			die_at("running");
 	}
 	/* All of it, from behind, where a sweep comes last. */
-	for (uint64_t n = pages; n--;)
+	for (uint64_t n = o.part ? 0 : pages; n--;)
 		check_page(&t->part, t->part.at + n * PAGE);
 	return NULL;
 }
@@ -432,6 +432,8 @@ static int run(const char *path, const char *file)
 	check_page(&region[0], region[0].at);
 	die_at("loading");
 	say("loaded");
+	if (o.pauses && read(STDIN_FILENO, &st, 1) != 1)
+		bad("the pause");
 	run_guest();
 	printf("ok checked=%llu removed=%llu\n", (unsigned long long)nr_checked,
 	       (unsigned long long)nr_removed);
@@ -462,6 +464,8 @@ static const struct option OPTIONS[] = {
 	  'v' }, /* that its memory is to have huge pages, where there are any */
 	{ "leave", no_argument, NULL, 'l' },
 	{ "quiet", no_argument, NULL, 'q' },
+	{ "part", no_argument, NULL, 'p' },
+	{ "pause", no_argument, NULL, 'P' },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -490,6 +494,10 @@ static void take_option(int c)
 		o.quiet = true;
 	else if (c == 'v')
 		o.advises = true;
+	else if (c == 'p') /* what it touches by chance, and not all of its memory behind that */
+		o.part = true;
+	else if (c == 'P') /* before that, until somebody says a byte */
+		o.pauses = true;
 	else
 		exit(2);
 }

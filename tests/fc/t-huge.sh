@@ -39,6 +39,20 @@ wait "${PIDS[-1]}" || fail "a VM: $(tail -n 1 "$DIR/peer-huge.out")"
 fill_stops 0
 [ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
 
+ROW="a working set of 4 KiB pages for 2 MiB ones, and the other way round"
+fill --memory "$TRUTH" --no-sweep --record "$DIR/small.ws"
+vm_ok --threads 1 --operations 20 --part
+fill_stops 0
+fill --memory "$TRUTH" --no-sweep --replay "$DIR/small.ws" --record "$DIR/huge.ws"
+vm_ok --huge
+fill_stops 0
+[ "$(stat_of pages_replay)" -gt 0 ] || fail "nothing was replayed in large pages"
+[ $(($(stat_of pages_replay) + $(stat_of pages_demand))) = $((MIB / 2)) ] || fail "not all that there is"
+fill --memory "$TRUTH" --no-sweep --replay "$DIR/huge.ws"
+vm_ok
+fill_stops 0
+[ "$(stat_of pages_replay)" -gt 0 ] || fail "nothing of large pages was replayed"
+
 ROW="layers that meet within a page of 2 MiB"
 "$PEER" diff "$DIR/diff" "$TRUTH" $MIB 9 10 || fail "no diff"
 cp --sparse=always "$TRUTH" "$DIR/base"
