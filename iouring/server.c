@@ -58,6 +58,7 @@ int lz_server_open(struct lz_server **out, const struct lz_server_options *o)
 	s->o.silent_ns = o->silent_ns ? o->silent_ns : 60 * SECOND;
 	s->o.header_ns = o->header_ns ? o->header_ns : 10 * SECOND;
 	s->o.close_ns = o->close_ns ? o->close_ns : 10 * SECOND;
+	s->o.clock = o->clock ? o->clock : lz_server_clock;
 	TAILQ_INIT(&s->demand);
 	TAILQ_INIT(&s->bulk);
 	TAILQ_INIT(&s->send);
@@ -65,7 +66,7 @@ int lz_server_open(struct lz_server **out, const struct lz_server_options *o)
 	TAILQ_INIT(&s->stuck);
 	TAILQ_INIT(&s->gone);
 	s->log_tokens = LOG_BURST;
-	s->now = s->log_ns = lz_server_clock();
+	s->now = s->log_ns = s->o.clock();
 	s->next_check = s->accept_again = UINT64_MAX;
 	s->shortest_ns = lz_server_shortest(&s->o);
 	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -132,7 +133,7 @@ int lz_server_listen(struct lz_server *s, int fd)
 
 int lz_server_accept(struct lz_server *s, int fd)
 {
-	s->now = lz_server_clock();
+	s->now = s->o.clock();
 	return lz_server_admit(s, fd);
 }
 
@@ -167,7 +168,7 @@ int lz_server_turn(struct lz_server *s, int64_t timeout_ns)
 	ret = lz_ring_wait(&s->ring, lz_server_patience(s, timeout_ns));
 	if (ret)
 		return ret;
-	s->now = lz_server_clock();
+	s->now = s->o.clock();
 	do {
 		n = lz_ring_reap(&s->ring, c, COMPLETIONS);
 		for (unsigned i = 0; i < n; i++)
@@ -292,7 +293,7 @@ static uint64_t lz_server_shortest(const struct lz_server_options *o)
 static int64_t lz_server_patience(const struct lz_server *s, int64_t timeout_ns)
 {
 	uint64_t until = s->next_check < s->accept_again ? s->next_check : s->accept_again;
-	uint64_t now = lz_server_clock(), left = until > now ? until - now : 0;
+	uint64_t now = s->o.clock(), left = until > now ? until - now : 0;
 	bool work = !TAILQ_EMPTY(&s->demand) || !TAILQ_EMPTY(&s->bulk);
 
 	if (!TAILQ_EMPTY(&s->send) || !TAILQ_EMPTY(&s->shake) || (s->moved && work))

@@ -28,6 +28,8 @@ struct lz_server_options {
 	/* A page at @offset of @source cannot be had: its read has ended with @result. Or NULL. */
 	void (*lost)(void *arg, const struct lz_source *source, uint64_t offset, int64_t result);
 	void *arg;
+	/* What limits are measured with, in nanoseconds that never go back. NULL: the system's monotonic clock. */
+	uint64_t (*clock)(void);
 	struct lz_giver_options giver;
 	uint32_t max_clients; /* connections */
 	uint64_t idle_ns;     /* a client that neither asks nor takes is dropped; 0: never */

@@ -181,6 +181,7 @@ unsigned served_logged(const char *a, const char *b)
 void served_open(struct lz_server_options *o)
 {
 	memset(&served, 0, sizeof(served));
+	served.now_ns = (uint64_t)MSEC; /* like any clock's, not 0 */
 	open_sources();
 	o->find = find;
 	o->log = log_line;
@@ -208,6 +209,17 @@ static int64_t clock_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000 * MSEC + t.tv_nsec;
+}
+
+uint64_t served_clock(void)
+{
+	return served.now_ns;
+}
+
+void served_later(uint64_t ns)
+{
+	served.now_ns += ns;
+	served_run();
 }
 
 bool served_turn(void)

@@ -30,15 +30,18 @@ enum { SERVED_PID = 7, SERVED_LOG_MAX = 4096, PAGE = LZ_PS_PAGE };
 
 struct served {
 	struct lz_server *server;
-	uint32_t bad;   /* pages of the failing source */
-	int32_t bad_by; /* with what; 0: EBADF by a completion */
-	bool done;      /* turn() has said so */
+	uint32_t bad;    /* pages of the failing source */
+	int32_t bad_by;  /* with what; 0: EBADF by a completion */
+	bool done;       /* turn() has said so */
+	uint64_t now_ns; /* what served_clock() says */
 	unsigned nr_lines;
 	char line[SERVED_LOG_MAX][256];
 };
 
 extern struct served served;
 
+/* For the options: time that passes when served_later() says so, however long a test is held up. */
+uint64_t served_clock(void);
 /* What the options lack is filled in. */
 void served_open(struct lz_server_options *o);
 void served_close(void);
@@ -48,6 +51,8 @@ int served_tcp(int family);
 int served_listen(int family, void *address, unsigned len);
 /* Turns until nothing is left to be done at once. */
 void served_run(void);
+/* It is so much later, and what is to be done then is done. */
+void served_later(uint64_t ns);
 /* A turn that waits; false when the server is done. */
 bool served_turn(void);
 /* The page's bytes. */

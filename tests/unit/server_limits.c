@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a page server puts up with: silence, half words, garbage, floods of connections, clients that take
- * nothing. Each is dropped alone, with a line. The limits are some milliseconds here and are waited
- * for inside a turn.
+ * nothing. Each is dropped alone, with a line. Nothing is waited for: the time is the test's.
  */
 #define _GNU_SOURCE 1
 #include <check.h>
@@ -25,14 +24,22 @@ static struct lz_server_options options;
 static void reset(void)
 {
 	options = (struct lz_server_options){
-		.silent_ns = LONG, .header_ns = LONG, .close_ns = LONG, .idle_ns = LONG
+		.silent_ns = LONG,
+		.header_ns = LONG,
+		.close_ns = LONG,
+		.idle_ns = LONG,
+		.clock = served_clock,
 	};
 }
 
-static void until_gone(void)
+/* The only client there is goes when @limit is over, and not before. */
+static void gone_after(uint64_t limit)
 {
-	while (served_stats().nr_clients)
-		served_turn();
+	served_run();
+	served_later(limit - 1);
+	ck_assert_uint_eq(served_stats().nr_clients, 1);
+	served_later(1);
+	ck_assert_uint_eq(served_stats().nr_clients, 0);
 }
 
 START_TEST(silence)
@@ -42,7 +49,7 @@ START_TEST(silence)
 	options.silent_ns = 20 * MSEC;
 	served_open(&options);
 	fd = served_pair();
-	until_gone();
+	gone_after(options.silent_ns);
 	ck_assert_uint_eq(served_logged("event=client-dropped", "said nothing"), 1);
 	hear_end(fd);
 	/* One that has spoken may be silent for longer. */
@@ -51,8 +58,10 @@ START_TEST(silence)
 	hear_plain(fd, LZ_PS_24, 0);
 	close(served_pair());
 	served_pair();
-	while (served_stats().clients_dropped < 2)
-		served_turn();
+	served_run();
+	ck_assert_uint_eq(served_stats().clients_dropped, 1);
+	served_later(options.silent_ns);
+	ck_assert_uint_eq(served_stats().clients_dropped, 2);
 	ask_plain(fd, LZ_PS_24, 1, 1);
 	hear_plain(fd, LZ_PS_24, 1);
 	close(fd);
@@ -83,7 +92,7 @@ START_TEST(half_words)
 	say_bytes(fd, bytes, said[_i].len);
 	if (said[_i].hello)
 		ck_assert(hear_bytes(fd, answer, 4));
-	until_gone();
+	gone_after(options.header_ns);
 	ck_assert_uint_eq(served_logged("event=client-dropped", "half a word"), 1);
 	hear_end(fd);
 	served_close();
@@ -95,7 +104,6 @@ START_TEST(words_cut_anywhere_are_no_half_words)
 {
 	uint8_t bytes[2 * LZ_PS_32];
 	struct lz_ps_header h = { .cmd = LZ_PS_GET, .vaddr = BASE, .nr_pages = 1, .dst_id = 7 };
-	int64_t turns = 0;
 	int fd, idle;
 
 	options.header_ns = 50 * MSEC;
@@ -106,11 +114,11 @@ START_TEST(words_cut_anywhere_are_no_half_words)
 	lz_ps_put(LZ_PS_32, &h, bytes);
 	lz_ps_put(LZ_PS_32, &h, bytes + LZ_PS_32);
 	say_bytes(fd, bytes, 9);
-	/* Until another one, which said its half word at the beginning, is dropped for it. */
-	while (!served_stats().clients_dropped || turns < 10) {
+	/* Another one, which said its half word at the beginning, is dropped for it meanwhile. */
+	for (uint64_t n = 0; n < 20; n++) {
 		say_bytes(fd, bytes + 9, LZ_PS_32);
 		ck_assert_uint_eq(hear_plain(fd, LZ_PS_32, 0), 1);
-		turns++;
+		served_later(options.header_ns / 2);
 	}
 	ck_assert_uint_eq(served_stats().clients_dropped, 1);
 	close(fd);
@@ -134,6 +142,7 @@ START_TEST(neither_asks_nor_takes)
 	while (served_stats().clients_dropped < 2) {
 		ask_plain(busy, LZ_PS_24, 0, 1);
 		hear_plain(busy, LZ_PS_24, 0);
+		served_later(options.idle_ns / 2);
 	}
 	ck_assert_uint_eq(served_logged("event=client-dropped", "neither asks nor takes"), 2);
 	ck_assert_uint_eq(served_stats().nr_clients, 1);
@@ -155,8 +164,10 @@ START_TEST(does_not_close)
 	fd = served_pair();
 	say_header(fd, LZ_PS_24, LZ_PS_FORCE_CLOSE, 0, 0, 0);
 	ck_assert(hear_bytes(fd, &status, sizeof(status)));
-	while (served_turn())
-		continue;
+	served_later(options.close_ns - 1);
+	ck_assert(!served.done);
+	served_later(1);
+	ck_assert(served.done);
 	ck_assert_uint_eq(served_logged("event=client-gone", "has all it wants"), 1);
 	ck_assert_uint_eq(served_stats().clients_dropped, 0);
 	served_close();
@@ -190,11 +201,14 @@ START_TEST(another_dump)
 	ck_assert(hear_bytes(fd, frame + 4, (size_t)n - 4));
 	ck_assert_int_eq(lz_hello_get_welcome(frame + 4, (size_t)n - 4, &w), 0);
 	ck_assert_ptr_nonnull(strstr(w.refusal, "dump"));
-	if (!_i)
-		close(fd);
-	until_gone();
-	if (_i)
+	if (_i) {
+		gone_after(options.close_ns);
 		hear_end(fd);
+	} else {
+		close(fd);
+		served_run();
+	}
+	ck_assert_uint_eq(served_stats().nr_clients, 0);
 	ck_assert_uint_eq(served_logged("event=client-refused peer=unix", "dump"), 1);
 	ck_assert_uint_eq(served.nr_lines, 1);
 	ck_assert_uint_eq(served_stats().clients_refused, 1);
@@ -297,6 +311,7 @@ START_TEST(no_descriptor_is_free)
 	int fd, taken[64], nr = 0, other;
 	unsigned turns = 0;
 
+	options.clock = NULL;
 	served_open(&options);
 	fd = served_tcp(AF_INET);
 	other = served_pair();
@@ -332,6 +347,7 @@ START_TEST(idle_is_idle)
 	struct timespec a, b;
 	int fd;
 
+	options.clock = NULL;
 	served_open(&options);
 	fd = served_pair();
 	ask_plain(fd, LZ_PS_32, 0, 1);

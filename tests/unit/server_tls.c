@@ -278,6 +278,7 @@ START_TEST(bad_handshakes_cost_themselves)
 	struct lz_tls_session *s;
 	uint8_t byte;
 
+	options.clock = served_clock;
 	options.header_ns = (uint64_t)(200 * MSEC);
 	options.silent_ns = (uint64_t)(400 * MSEC);
 	served_open(&options);
@@ -293,6 +294,8 @@ START_TEST(bad_handshakes_cost_themselves)
 		ask(s, 0, 16);
 		ck_assert_uint_eq(hear_pages(s, 0), 16);
 	}
+	served_later(options.header_ns);
+	served_later(options.silent_ns);
 	for (int i = 0; i < MANY; i++) {
 		while (hear_bytes(fd[i], &byte, 1))
 			continue;
