@@ -103,6 +103,25 @@ untested() {
 	done < <(sed -nE 's/^\.\\" ([a-z/-]+\.(sh|c))( .*)?$/\1\3/p' <<<"$section")
 }
 
+# What the pages for developers name and nobody has: paths, functions, fuzzers.
+named() { { grep -oE "$1" "$src/$page" || true; } | sort -u; }
+misremembered() {
+	local page word called
+	called=$(cd "$src" && find proto pagemap iouring uffd tool tests bench -name '*.[ch]' -exec cat {} + |
+		grep -oE '\b[a-z_][a-z0-9_]*\(' | sort -u)
+	for page in README.md CONTRIBUTING.md bench/README.md; do
+		for word in $(named '\b(proto|pagemap|iouring|uffd|tool|man|tests|bench)/[a-z0-9_./-]*[a-z0-9_]'); do
+			compgen -G "$src/$word*" >/dev/null || echo "$page: there is no $word"
+		done
+		for word in $(named '\b[a-z_][a-z0-9_]*\(\)'); do
+			grep -qx -- "${word%)}" <<<"$called" || echo "$page: there is no $word"
+		done
+		for word in $(named '\bfuzz_[a-z]+'); do
+			[ -f "$src/tests/fuzz/$word.c" ] || echo "$page: there is no $word"
+		done
+	done
+}
+
 unlisted() {
 	local f
 	{ product -name '*.c' && cd "$src" && find tests bench -name '*.c'; } |
@@ -159,6 +178,7 @@ check "no file has more than 500 lines" long_files
 check "no function has more than 70 lines" long_functions
 check "every function of lazyd.h has its manual" undocumented
 check "every row of lazyd-migration(7)'s table of deaths is a test" untested
+check "what the README and CONTRIBUTING name is there" misremembered
 check "every source is named in Makefile.am" unlisted
 check "every file says its licence" unlicensed
 if [ "${LZ_BUILD:-plain}" = plain ]; then
