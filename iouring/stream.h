@@ -5,8 +5,8 @@
  * lost it connects anew with back-off and asks again for what has not come. Reads wait meanwhile;
  * only when nothing has come for the time the caller set do they fail, and from then on all do.
  *
- * A read is whole pages, LZ_STREAM_PAGES_MAX at most, from have == 0 on; one too many for the table
- * is -EBUSY. It ends by a call of @ended, from within any function here that is given the ring but
+ * A read is whole pages, LZ_STREAM_READ_MAX bytes at most, from have == 0 on; one too many for the table, in
+ * which it takes a place for each LZ_STREAM_PAGES_MAX pages, is -EBUSY. It ends by a call of @ended, from within any function here that is given the ring but
  * lz_stream_close(). @ended may begin reads; it must not close the stream.
  */
 #ifndef LZ_STREAM_H
@@ -27,7 +27,7 @@ struct lz_stream;
 typedef size_t lz_stream_ranges(void *memory, uint64_t offset, uint64_t len,
 				struct lz_ps_range *out, size_t max);
 
-enum { LZ_STREAM_PAGES_MAX = 64, LZ_STREAM_READS_MAX = 512 };
+enum { LZ_STREAM_PAGES_MAX = 64, LZ_STREAM_READS_MAX = 512, LZ_STREAM_READ_MAX = 2 << 20 };
 enum { LZ_STREAM_DEMAND, LZ_STREAM_BULK, LZ_STREAM_NR };
 
 struct lz_stream_options {

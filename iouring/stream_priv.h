@@ -19,9 +19,10 @@ enum {
 	LZ_STREAM_OUT = 16 << 10,
 };
 
-/* Pages are numbered within the read, and are a bit each. */
+/* A read, or a part of one that has more pages: they are numbered within it, and are a bit each. */
 struct lz_stream_read {
 	struct lz_source_read *r; /* NULL: this slot is free */
+	uint32_t first;           /* page of the read with which the part begins */
 	uint64_t missing;         /* have not come */
 	uint64_t unasked;         /* of these: to be asked for on the connection there is now */
 	uint64_t lost;            /* have come, as lost */

@@ -3,7 +3,8 @@
  * The reads that wait for pages of a page server: what is missing of each, a bit a page, what of
  * that has been asked for, and on a connection which request asked. A read may take several
  * requests: what a plain peer left out and what was lost with a connection is asked for by requests
- * of its own.
+ * of its own. One of more pages than there are bits, as of a page of 2 MiB, is kept in parts, and ends
+ * when the last of them has come.
  */
 #include "iouring/stream_priv.h"
 
@@ -104,35 +105,79 @@ void lz_stream_read_init(struct lz_stream *s)
 	s->nr_slots = LZ_STREAM_READS_MAX;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 int lz_stream_read_begin(struct lz_stream *s, struct lz_source_read *r)
 {
-	uint64_t pages = r->len / LZ_PS_PAGE;
-	uint16_t i;
+	uint64_t pages = r->len / LZ_PS_PAGE, nr;
 
 	if (r->have || !r->len || r->len % LZ_PS_PAGE || r->offset % LZ_PS_PAGE ||
-	    pages > LZ_STREAM_PAGES_MAX)
+	    r->len > LZ_STREAM_READ_MAX)
 		return -EINVAL;
 	if (lz_stream_is_over(s) || s->said_close)
 		return -ETIMEDOUT;
-	if (!s->nr_slots)
+	if (s->nr_slots < (pages + LZ_STREAM_PAGES_MAX - 1) / LZ_STREAM_PAGES_MAX)
 		return -EBUSY;
-	i = s->slot[--s->nr_slots];
-	s->read[i] = (struct lz_stream_read){ .r = r,
-					      .missing = bits(0, pages),
-					      .unasked = bits(0, pages) };
-	push(s, i);
+	for (uint64_t first = 0; first < pages; first += nr) {
+		uint16_t i = s->slot[--s->nr_slots];
+
+		nr = least(pages - first, LZ_STREAM_PAGES_MAX);
+		s->read[i] = (struct lz_stream_read){ .r = r,
+						      .first = (uint32_t)first,
+						      .missing = bits(0, nr),
+						      .unasked = bits(0, nr) };
+		push(s, i);
+	}
 	return 0;
 }
 
-static void end(struct lz_stream *s, uint16_t i, int64_t result)
+/* The first part of @r from slot @i on, if it has more than that of slot @one; LZ_STREAM_READS_MAX: no more. */
+static uint16_t next_part(const struct lz_stream *s, uint16_t one, uint16_t i)
 {
-	struct lz_source_read *r = s->read[i].r;
+	const struct lz_source_read *r = s->read[one].r;
 
-	s->read[i].r = NULL;
-	s->slot[s->nr_slots++] = i;
+	if (r->len <= LZ_STREAM_PAGES_MAX * LZ_PS_PAGE)
+		return i <= one ? one : LZ_STREAM_READS_MAX;
+	while (i < LZ_STREAM_READS_MAX && s->read[i].r != r)
+		i++;
+	return i;
+}
+
+static void end(struct lz_stream *s, uint16_t one, int64_t result)
+{
+	struct lz_source_read *r = s->read[one].r;
+	uint16_t next = 0, i;
+
+	while ((i = next_part(s, one, next)) < LZ_STREAM_READS_MAX) {
+		next = (uint16_t)(i + 1);
+		s->slot[s->nr_slots++] = i;
+		if (i != one)
+			s->read[i].r = NULL;
+	}
+	s->read[one].r = NULL;
 	if (s->nr_slots == LZ_STREAM_READS_MAX)
 		s->waiting = false;
 	s->o.ended(s->o.arg, r, result);
+}
+
+/* The part of slot @one has all of its answers: so may the read. */
+static void end_if_all(struct lz_stream *s, uint16_t one)
+{
+	uint64_t have = s->read[one].r->len / LZ_PS_PAGE;
+	uint16_t i;
+
+	for (i = 0; (i = next_part(s, one, i)) < LZ_STREAM_READS_MAX; i++) {
+		const struct lz_stream_read *part = &s->read[i];
+
+		if (part->missing)
+			return;
+		if (part->lost)
+			have = least(have, part->first + (uint64_t)__builtin_ctzll(part->lost));
+	}
+	end(s, one, have ? (int64_t)(have * LZ_PS_PAGE) : -EIO);
 }
 
 /* The first stretch of pages that are to be asked for. */
@@ -161,7 +206,8 @@ static bool ask(struct lz_stream *s, struct lz_stream_link *l, uint16_t i, uint8
 	if (!l->nr_tags)
 		return false;
 	nr = next_pages(read, &first);
-	nr_ranges = source->ranges(source->memory, read->r->offset + first * LZ_PS_PAGE,
+	nr_ranges = source->ranges(source->memory,
+				   read->r->offset + (read->first + first) * LZ_PS_PAGE,
 				   nr * LZ_PS_PAGE, range, LZ_STREAM_PAGES_MAX);
 	tag = l->tag[l->nr_tags - 1];
 	n = lz_asker_ask(&l->asker, tag, source->pid, range, nr_ranges, out, room);
@@ -198,8 +244,9 @@ uint8_t *lz_stream_read_page(const struct lz_stream *s, const struct lz_stream_l
 			     uint16_t tag, uint64_t page)
 {
 	const struct lz_stream_ask *a = &l->ask[tag];
+	const struct lz_stream_read *read = &s->read[a->read];
 
-	return s->read[a->read].r->to + (a->base + page) * LZ_PS_PAGE;
+	return read->r->to + (read->first + a->base + page) * LZ_PS_PAGE;
 }
 
 void lz_stream_read_had(struct lz_stream *s, const struct lz_stream_link *l, uint16_t tag,
@@ -232,27 +279,20 @@ void lz_stream_read_answered(struct lz_stream *s, struct lz_stream_link *l, uint
 			     uint64_t nr)
 {
 	struct lz_stream_ask *a = &l->ask[tag];
-	const struct lz_stream_read *read = &s->read[a->read];
 
 	assert(nr <= a->left);
 	a->left = (uint8_t)(a->left - nr);
 	if (a->left)
 		return;
 	l->tag[l->nr_tags++] = tag;
-	if (read->missing)
-		return;
-	if (!read->lost)
-		end(s, a->read, (int64_t)read->r->len);
-	else if (read->lost & 1)
-		end(s, a->read, -EIO);
-	else
-		end(s, a->read, (int64_t)__builtin_ctzll(read->lost) * LZ_PS_PAGE);
+	if (!s->read[a->read].missing)
+		end_if_all(s, a->read);
 }
 
 void lz_stream_read_requeue(struct lz_stream *s)
 {
 	for (uint16_t i = 0; i < LZ_STREAM_READS_MAX; i++)
-		if (s->read[i].r) {
+		if (s->read[i].r && s->read[i].missing) {
 			s->read[i].unasked = s->read[i].missing;
 			push(s, i);
 		}

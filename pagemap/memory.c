@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { REMOTE_PAGE_SHIFT = 12 };
+/* What a page server is asked for, whatever the pages of a memory are. */
+enum { WIRE_SHIFT = 12 };
 
 /* What is no regular file and no disk has no size to ask for: its reads say where it ends. */
 static int size_of(int fd, const struct stat *st, uint64_t *size)
@@ -96,6 +97,7 @@ int lz_memory_add_remote(struct lz_memory *m, uint32_t pid, const char *name)
 		.fd = -1,
 		.size = INT64_MAX,
 		.pid = pid,
+		.page_shift = WIRE_SHIFT,
 	};
 	int index;
 
@@ -130,27 +132,39 @@ int lz_memory_add_call(struct lz_memory *m, const struct lz_memory_call *call, c
 	return append(m, &source, name);
 }
 
+int lz_memory_number(struct lz_memory *m, struct lz_piece *piece)
+{
+	struct lz_memory_source *source = &m->source[piece->source];
+	const struct lz_run *run = lz_plan_runs(m->plan);
+
+	for (size_t i = 0; source->page_shift != piece->page_shift && i < lz_plan_nr_runs(m->plan);
+	     i++)
+		if (run[i].source == piece->source)
+			return -EINVAL;
+	source->page_shift = piece->page_shift;
+	piece->offset = lz_plan_nr_pages(m->plan) << piece->page_shift;
+	return 0;
+}
+
 size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len,
 			struct lz_memory_range *out, size_t max)
 {
-	uint64_t page = offset >> REMOTE_PAGE_SHIFT, left = len >> REMOTE_PAGE_SHIFT;
+	uint32_t shift = m->source[lz_plan_remote(m->plan)].page_shift;
+	uint64_t end = offset + len, skip, have;
 	const struct lz_run *run = NULL;
 	size_t nr = 0;
 
 	/* Runs never touch: where addresses go on, so do these offsets, and the plan has joined them. */
-	for (; left && nr < max; nr++) {
-		uint64_t have;
-
-		run = lz_plan_run_near(m->plan, run, page);
-		assert(m->source[run->source].kind == LZ_FROM_REMOTE &&
-		       run->page_shift == REMOTE_PAGE_SHIFT &&
-		       run->offset == run->first << REMOTE_PAGE_SHIFT);
-		have = run->first + lz_plan_run_pages(m->plan, run) - page;
-		have = have < left ? have : left;
-		out[nr].start = lz_plan_identity(run, page);
-		out[nr].nr_pages = have;
-		page += have;
-		left -= have;
+	for (; offset < end && nr < max; nr++) {
+		run = lz_plan_run_near(m->plan, run, offset >> shift);
+		assert(m->source[run->source].kind == LZ_FROM_REMOTE && run->page_shift == shift &&
+		       run->offset == run->first << shift);
+		skip = offset - run->offset;
+		have = (lz_plan_run_pages(m->plan, run) << shift) - skip;
+		have = have < end - offset ? have : end - offset;
+		out[nr].start = run->identity + skip;
+		out[nr].nr_pages = have >> WIRE_SHIFT;
+		offset += have;
 	}
 	return nr;
 }

@@ -39,8 +39,9 @@ struct lz_memory_source {
 	int64_t mtime_ns;
 	uint64_t blocks; /* of 512 bytes; with size and time: how to know that it has changed */
 	uint64_t dev, ino;
-	char *name;   /* for messages: path below the images directory */
-	uint32_t pid; /* of the task there; remote only */
+	char *name;          /* for messages: path below the images directory */
+	uint32_t pid;        /* of the task there; remote only */
+	uint32_t page_shift; /* likewise: of its pages, which are of one size */
 	struct lz_memory_call call;
 };
 
@@ -63,19 +64,21 @@ int lz_memory_new(struct lz_memory **out);
 /* Takes @fd on success. Returns the source's index or -errno. @name is copied. */
 int lz_memory_add_source(struct lz_memory *m, int fd, const char *name);
 /*
- * The page server's part in it, as a source: its index, or -EEXIST if there is one. Its pages are of
- * 4 KiB, and the offset of a page in it is the page's number in the plan << 12: so what the plan has
- * one behind the other is one behind the other there too, whatever holes lie between. The plan is
- * told of it. @name is copied.
+ * The page server's part in it, as a source: its index, or -EEXIST if there is one. The offset of a page
+ * in it is the page's number in the plan << its shift: so what the plan has one behind the other is one
+ * behind the other there too, whatever holes lie between. The plan is told of it. @name is copied.
  */
 int lz_memory_add_remote(struct lz_memory *m, uint32_t pid, const char *name);
+/* Sets the offset of @piece, of that source, which is to be added next; needless where all are of 4 KiB.
+ * -EINVAL: its pages are of another size than those before. */
+int lz_memory_number(struct lz_memory *m, struct lz_piece *piece);
 /* What is in place, as a source: the offset of a page in it is its identity. @name is copied. */
 int lz_memory_add_place(struct lz_memory *m, const char *name);
 /* Takes @fd, of a /proc/PID/mem, on success; the offset of a page in it is its identity. */
 int lz_memory_add_process(struct lz_memory *m, int fd, const char *name);
 int lz_memory_add_call(struct lz_memory *m, const struct lz_memory_call *call, const char *name);
 /*
- * The addresses of the pages at [offset, offset + len) of the remote source, all of them in it:
+ * The addresses of what is at [offset, offset + len) of the remote source, whole pages of 4 KiB, all of it there:
  * ascending ranges, none of which begins where the last ends. Stops after @max of them; len >> 12
  * are always enough. Returns how many. O(log n)
  */

@@ -16,8 +16,8 @@ enum { SMALL, HUGE, NR_SIZES };
 static const uint64_t SIZES[NR_SIZES] = { PAGE, HUGE_PAGE };
 /*
  * How large a memory elsewhere is says the first VM. It is taken for one that ends at the next power of two,
- * from 2 MiB to 1 TiB: all of these are made at once, so that keeper and workers know them by number. What
- * a VM has none of costs it a bit a page.
+ * from 2 MiB to 1 TiB: all of these are made at once, in pages of either size, so that keeper and workers
+ * know them by number. What a VM has none of costs it a bit a page.
  */
 enum { REMOTE_SHIFT_MIN = 21, REMOTE_SHIFT_MAX = 40 };
 enum { NR_REMOTE = REMOTE_SHIFT_MAX - REMOTE_SHIFT_MIN + 1 };
@@ -204,9 +204,9 @@ static int make_remote(struct lz_fill *f)
 
 	if (r)
 		return r;
-	for (unsigned i = 0; !r && i < NR_REMOTE; i++) {
-		r = lz_snapshot_elsewhere(UINT64_C(1) << (REMOTE_SHIFT_MIN + i), PAGE,
-					  &f->memory[i]);
+	for (unsigned i = 0; !r && i < NR_REMOTE * NR_SIZES; i++) {
+		r = lz_snapshot_elsewhere(UINT64_C(1) << (REMOTE_SHIFT_MIN + i / NR_SIZES),
+					  SIZES[i % NR_SIZES], &f->memory[i]);
 		f->nr_memories += !r;
 	}
 	return r ? lz_service_refuse(&f->o.service, strerror(-r)) : LZ_EXIT_OK;
@@ -216,7 +216,7 @@ int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages)
 {
 	int r;
 
-	f->memory = calloc(NR_SIZES + NR_REMOTE, sizeof(struct lazyd_memory *));
+	f->memory = calloc(NR_REMOTE * NR_SIZES, sizeof(struct lazyd_memory *));
 	if (!f->memory)
 		return lz_service_refuse(&f->o.service, strerror(ENOMEM));
 	r = f->o.page_server ? make_remote(f) : make_local(f);
@@ -226,20 +226,16 @@ int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages)
 	return r;
 }
 
-static const char *remote_memory(const struct lz_regions *r, int *memory)
-{
-	*memory = 0;
-	if (r->page_size != PAGE)
-		return "memory that a page server has cannot be served in pages of 2 MiB";
-	while (*memory < NR_REMOTE && r->end > UINT64_C(1) << (REMOTE_SHIFT_MIN + *memory))
-		++*memory;
-	return *memory < NR_REMOTE ? NULL : "its memory ends behind 1 TiB";
-}
-
 const char *lz_guest_memory(const struct lz_fill *f, const struct lz_regions *r, int *memory)
 {
+	int size = r->page_size == SIZES[HUGE] ? HUGE : SMALL, i = 0;
+
 	if (f->o.page_server)
-		return remote_memory(r, memory);
-	*memory = r->page_size == SIZES[HUGE] ? HUGE : SMALL;
-	return *memory < f->nr_memories ? NULL : "this memory cannot be served in pages of 2 MiB";
+		while (i < NR_REMOTE && r->end > UINT64_C(1) << (REMOTE_SHIFT_MIN + i))
+			i++;
+	*memory = i * NR_SIZES + size;
+	if (*memory < f->nr_memories)
+		return NULL;
+	return f->o.page_server ? "its memory ends behind 1 TiB"
+				: "this memory cannot be served in pages of 2 MiB";
 }

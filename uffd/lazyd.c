@@ -349,6 +349,7 @@ int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len,
 	struct lz_range whole = { start, start + len };
 	const struct lz_memory_source *from;
 	bool found = false;
+	int r;
 
 	if (source < 0 || (size_t)source >= m->memory.nr_sources)
 		return -EINVAL;
@@ -370,9 +371,9 @@ int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len,
 	case LZ_FROM_FILE:
 		break;
 	case LZ_FROM_REMOTE:
-		if (p.page_shift != 12)
-			return -EINVAL;
-		p.offset = lz_plan_nr_pages(m->memory.plan) << 12;
+		r = lz_memory_number(&m->memory, &p);
+		if (r)
+			return r;
 		break;
 	case LZ_FROM_PLACE:
 	case LZ_FROM_PROCESS:

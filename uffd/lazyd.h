@@ -109,7 +109,7 @@ int lazyd_memory_add_file(struct lazyd_memory *m, int fd, const char *name);
  * are mapped (UFFDIO_CONTINUE) and not copied. Holes in it are zero. Returns the source's number.
  */
 int lazyd_memory_add_in_place(struct lazyd_memory *m);
-/* What a page server (struct lazyd_remote) has of its task @pid; one of a memory, pages of 4 KiB only. */
+/* What a page server (struct lazyd_remote) has of its task @pid; one of a memory, in areas of one page size. */
 int lazyd_memory_add_remote(struct lazyd_memory *m, uint32_t pid);
 /* Takes @fd, a /proc/PID/mem: the memory of a process that stands still until all is had. */
 int lazyd_memory_add_process(struct lazyd_memory *m, int fd, const char *name);

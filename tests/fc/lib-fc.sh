@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034 # what is set here is read by tests
+# shellcheck shell=bash disable=SC2034,SC2120 # what is set here is read by tests
 # SPDX-License-Identifier: MIT
 #
 # lib-fc.sh: what the tests with VMs share: tests/fc/peer in the place of Firecracker, and lazyd at the socket. A test
@@ -27,12 +27,14 @@ fail() {
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/lazyd-$NAME.XXXXXX") || exit 1
 SOCKET=$DIR/uffd.socket
 FILL_PID=
+SERVE_PID=
 PIDS=()
 # Killed, one of lazyd's two processes would only make the other go on: it is told twice, and has time.
 clean_up() {
 	local pid
 	[ -z "$FILL_PID" ] || { kill -TERM "$FILL_PID" && sleep 0.1 && kill -TERM "$FILL_PID"; } 2>/dev/null
 	[ -z "$FILL_PID" ] || within 10 is_dead "$FILL_PID"
+	[ -z "$SERVE_PID" ] || kill -KILL "$SERVE_PID" 2>/dev/null
 	for pid in "${PIDS[@]}"; do
 		# shellcheck disable=SC2046 # pids
 		kill -KILL $(pgrep -P "$pid") "$pid" 2>/dev/null
@@ -112,3 +114,35 @@ let_go() {
 	exec 5>&-
 	hold
 }
+
+# ---- their memory by a page server ----
+
+# serve ARGUMENT...: by SERVE_UNDER, on another host perhaps, at SERVE_AT; returns when it listens. SERVE_PID.
+SERVE_UNDER=()
+SERVE_AT=(--address "$DIR/pages.socket")
+serve() {
+	rm -f "$DIR/serve-status" "$DIR/serve.json" "$DIR/pages.socket"
+	mkfifo "$DIR/serve-status"
+	"${SERVE_UNDER[@]}" "$LAZYD" serve "${SERVE_AT[@]}" -o "$DIR/serve.log" -v --stats "$DIR/serve.json" --status-fd 9 \
+		"$@" </dev/null >"$DIR/serve.out" 2>&1 9>"$DIR/serve-status" 5>&- 6>&- 7>&- &
+	SERVE_PID=$!
+	[ "$(timeout 30 od -An -tx1 -N1 "$DIR/serve-status")" = " 00" ] ||
+		fail "serve: no ready byte: $(cat "$DIR/serve.out" "$DIR/serve.log")"
+}
+
+serve_killed() {
+	{ kill -KILL "$SERVE_PID" && wait "$SERVE_PID"; } 2>/dev/null
+	SERVE_PID=
+}
+
+serve_ends() {
+	kill -TERM "$SERVE_PID"
+	wait "$SERVE_PID" || fail "serve ended with $?"
+	SERVE_PID=
+}
+
+served_of() { sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" "$DIR/serve.json"; }
+serve_says() { grep -q -- "$1" "$DIR/serve.log" || fail "the server's log does not say: $1"; }
+
+# from_there ARGUMENT...: fill, with the memory that is served
+from_there() { fill --page-server "${SERVE_AT[@]}" --snapshot "$DIR/vmstate" "$@"; }

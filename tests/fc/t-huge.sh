@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # VMs whose memory is of 2 MiB pages: filled, with a balloon that takes some back, beside VMs of 4 KiB pages of the same
 # file; and what cannot be served in such pages is said. The pages are reserved for the test and given back.
-# shellcheck source-path=SCRIPTDIR source=lib-fc.sh
+# shellcheck disable=SC2119 source-path=SCRIPTDIR source=lib-fc.sh
 . "${0%/*}/lib-fc.sh"
 
 KNOB=/proc/sys/vm/nr_hugepages
@@ -52,6 +52,36 @@ fill --memory "$TRUTH" --no-sweep --replay "$DIR/huge.ws"
 vm_ok
 fill_stops 0
 [ "$(stat_of pages_replay)" -gt 0 ] || fail "nothing of large pages was replayed"
+
+ROW="2 MiB, from a page server, with diffs"
+head -c 20000 /dev/urandom >"$DIR/vmstate"
+cp --sparse=always "$TRUTH" "$DIR/served"
+cp --sparse=always "$TRUTH" "$DIR/whole"
+"$PEER" diff "$DIR/diff" "$DIR/whole" $MIB 8 10 || fail "no diff"
+THERE=(--memory "$DIR/served" --layer "$DIR/diff" --snapshot "$DIR/vmstate")
+of_diffs() { local TRUTH=$DIR/whole; "$@"; }
+serve "${THERE[@]}"
+from_there
+of_diffs vm_ok --huge
+of_diffs vm_ok --huge --layout 0+48,48+16 --threads 4 --operations 3000 --remove 5
+
+ROW="2 MiB, from a page server that is killed and comes back, and its worker dies"
+of_diffs start_vm small --operations 5000 --remove 10
+serve_killed
+of_diffs start_vm huge --huge --operations 5000 --remove 2 --threads 2
+kill -KILL "$(pgrep -P "$FILL_PID")"
+serve "${THERE[@]}"
+for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+fill_stops 0
+[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+
+ROW="2 MiB, of which a page server has lost a part"
+truncate -s $((MIB * 1024 - 8))K "$DIR/served"
+from_there
+of_diffs vm --huge
+[ $? = 137 ] || fail "a VM without its memory was not killed: $(tail -n 1 "$DIR/peer.out")"
+fill_stops 3
+serve_ends
 
 ROW="layers that meet within a page of 2 MiB"
 "$PEER" diff "$DIR/diff" "$TRUTH" $MIB 9 10 || fail "no diff"

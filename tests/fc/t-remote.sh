@@ -19,9 +19,8 @@ done
 # ---- two hosts ----
 
 SOURCE_ADDR=10.8.0.1 PORT=7100
-SERVE_PID=
 SOURCE_NET=
-trap '[ -z "$SERVE_PID" ] || kill -KILL $SERVE_PID; clean_up; [ -z "$SOURCE_NET" ] || kill -KILL $SOURCE_NET' EXIT
+trap 'clean_up; [ -z "$SOURCE_NET" ] || kill -KILL $SOURCE_NET' EXIT
 mkfifo "$DIR/source-life"
 unshare --net cat "$DIR/source-life" >/dev/null 2>&1 5>&- &
 SOURCE_NET=$!
@@ -30,39 +29,13 @@ exec 7>"$DIR/source-life"
 apart() { [ "$(readlink /proc/$SOURCE_NET/ns/net)" != "$(readlink /proc/self/ns/net)" ]; }
 within 20 apart || fail "no other host"
 on_source() { nsenter --net="/proc/$SOURCE_NET/ns/net" -- "$@" 5>&- 7>&-; }
+SERVE_UNDER=(nsenter --net="/proc/$SOURCE_NET/ns/net" --)
+SERVE_AT=(--address "$SOURCE_ADDR" --port "$PORT")
 {
 	ip link set lo up && ip link add name wire type veth peer name wire netns $SOURCE_NET &&
 		ip address add 10.8.0.2/24 dev wire && ip link set wire up &&
 		on_source ip address add $SOURCE_ADDR/24 dev wire && on_source ip link set wire up
 } || fail "no veth pair"
-
-# serve ARGUMENT...: on the other host; returns when it listens. SERVE_PID.
-serve() {
-	rm -f "$DIR/serve-status" "$DIR/serve.json"
-	mkfifo "$DIR/serve-status"
-	nsenter --net="/proc/$SOURCE_NET/ns/net" -- "$LAZYD" serve --address $SOURCE_ADDR --port $PORT -o "$DIR/serve.log" -v \
-		--stats "$DIR/serve.json" --status-fd 9 "$@" </dev/null >"$DIR/serve.out" 2>&1 9>"$DIR/serve-status" 5>&- 7>&- &
-	SERVE_PID=$!
-	[ "$(timeout 30 od -An -tx1 -N1 "$DIR/serve-status")" = " 00" ] ||
-		fail "serve: no ready byte: $(cat "$DIR/serve.out" "$DIR/serve.log")"
-}
-
-serve_killed() {
-	{ kill -KILL "$SERVE_PID" && wait "$SERVE_PID"; } 2>/dev/null
-	SERVE_PID=
-}
-
-serve_ends() {
-	kill -TERM "$SERVE_PID"
-	wait "$SERVE_PID" || fail "serve ended with $?"
-	SERVE_PID=
-}
-
-served_of() { sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" "$DIR/serve.json"; }
-serve_says() { grep -q -- "$1" "$DIR/serve.log" || fail "the server's log does not say: $1"; }
-
-# from_there ARGUMENT...: fill, with the memory on the other host
-from_there() { fill --page-server --address $SOURCE_ADDR --port $PORT --snapshot "$DIR/vmstate" "$@"; }
 
 # ---- what is served ----
 
@@ -287,12 +260,8 @@ fill_ends 3
 let_go
 wait "${PIDS[-1]}" || fail "a VM that was full: $(tail -n 1 "$DIR/peer-full.out")"
 
-ROW="pages of 2 MiB"
-from_there
-vm --body '[{"base_host_virt_addr":@0,"size":50331648,"offset":0,"page_size":2097152}]'
-[ $? = 137 ] || fail "served all the same: $(tail -n 1 "$DIR/peer.out")"
-says "cannot be served in pages of 2 MiB"
 ROW="1 TiB"
+from_there
 vm --body '[{"base_host_virt_addr":@0,"size":50331648,"offset":1099511627776,"page_size":4096}]'
 [ $? = 137 ] || fail "served all the same: $(tail -n 1 "$DIR/peer.out")"
 says "its memory ends behind 1 TiB"

@@ -226,6 +226,11 @@ static bool is_rest(const struct sim *s, const struct lz_action *a)
 	return a->skip || !a->mapped_ok || s->failed[a->req];
 }
 
+static bool is_large(const struct lz_action *a)
+{
+	return (a->source == 1 || a->source == S_REMOTE) && a->offset >= LARGE_OFFSET * PAGE;
+}
+
 /* No more on the way than the window, or one read; and none once the source may be gone. */
 static void check_remote_read(struct sim *s, const struct lz_action *a)
 {
@@ -238,6 +243,9 @@ static void check_remote_read(struct sim *s, const struct lz_action *a)
 	if (a->urgent || background == a->len)
 		return;
 	lz_engine_gauge(s->e);
+	/* Of a large page it is all that is asked for, where a small one would be. */
+	if (is_large(a))
+		all -= a->len - PAGE;
 	/* The rest of a read that was short is asked for at once. */
 	assert(all <= s->st->stats.n.remote_window || is_rest(s, a));
 	sim_outcomes.remote_full += all + a->len > s->st->stats.n.remote_window;
@@ -273,11 +281,6 @@ static void do_release(struct sim *s)
 		for (int i = 0; i < K_PAGES; i++)
 			assert(!s->k.mm[m].exists || s->k.mm[m].dead || s->k.mm[m].closed ||
 			       !lacks(&s->k.mm[m].page[i], S_REMOTE));
-}
-
-static bool is_large(const struct lz_action *a)
-{
-	return a->source == 1 && a->offset >= LARGE_OFFSET * PAGE;
 }
 
 /* Is @page of memory @m, or one of those that make a large one with it? */
@@ -366,7 +369,8 @@ static void do_read(struct sim *s, const struct lz_action *a)
 					   .res = (int64_t)a->len });
 		return;
 	}
-	s->sources.io[a->req] = (struct read_io){ true, a->urgent, a->source, page, nr, to };
+	s->sources.io[a->req] = (struct read_io){ true, a->urgent, is_large(a), a->source,
+						  page, nr,        to };
 	for (uint64_t i = 0; i < nr; i++)
 		s->buf[a->req][to + i] = 0;
 	if (a->source == S_REMOTE)
@@ -654,12 +658,13 @@ static void make_plan(struct sim *s)
 
 	for (size_t i = 0; !r && i < sizeof(PIECES) / sizeof(PIECES[0]); i++) {
 		struct lz_piece p = PIECES[i];
-		bool may = p.source != S_PLACE && p.page_shift == K_SHIFT;
+		bool may = p.source != S_PLACE;
 
 		if (may &&
 		    (s->wire == ALL_WIRE || (s->wire == SOME_WIRE && gen_one_in(s->gen, 2)))) {
 			p.source = S_REMOTE;
-			p.offset = first * PAGE;
+			if (p.page_shift == K_SHIFT)
+				p.offset = first * PAGE;
 		}
 		first += p.len >> p.page_shift;
 		r = p.source == S_PLACE ? lz_plan_add_in_place(s->plan, &p)

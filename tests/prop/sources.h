@@ -15,7 +15,7 @@
 enum { SOURCE_PAGES = 64, S_REMOTE = 2, S_PLACE, SOURCES };
 
 struct read_io {
-	bool live, urgent;
+	bool live, urgent, large;
 	uint32_t source;
 	uint64_t page, nr, to;
 };
@@ -77,7 +77,7 @@ static inline int64_t sources_read(struct sources *s, uint32_t req, uint64_t *bu
 		res = -EIO;
 	else if (n < io->nr && !remote && gen_one_in(s->gen, 3))
 		res += 100; /* the source ends within a page */
-	else if (n > 1 && remote && gen_one_in(s->gen, 20))
+	else if (n > 1 && remote && !io->large && gen_one_in(s->gen, 20))
 		res = (int64_t)(gen_below(s->gen, (uint32_t)n) << K_SHIFT); /* for no reason */
 	for (uint64_t i = res < 0 ? 0 : (uint64_t)res >> K_SHIFT; i < io->nr; i++)
 		buf[io->to + i] = 0;

@@ -19,6 +19,7 @@
 #include "tests/lib/imagegen.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
+#include "uffd/lazyd.h"
 
 enum { LEVELS = 5, MANY = 4096 };
 
@@ -406,6 +407,42 @@ START_TEST(header)
 }
 END_TEST
 
+/* ---- pages of 2 MiB ---- */
+
+/* Asked for by pages of 4 KiB, from anywhere within; of one size they are, all of them. */
+START_TEST(large_pages)
+{
+	const uint64_t mib = 1 << 20, at = 16 * mib, small = 64 * mib;
+	struct lz_memory_range r[4];
+	struct lazyd_memory *m;
+
+	ck_assert_int_eq(lazyd_memory_new(&m), 0);
+	memory = (struct lz_memory *)m;
+	ck_assert_int_eq(lazyd_memory_add_remote(m, 7), 0);
+	ck_assert_int_eq(lazyd_memory_add_area(m, 0, 8 * mib, 2 * mib), 0);
+	ck_assert_int_eq(lazyd_memory_add_area(m, at, 4 * mib, 2 * mib), 0);
+	ck_assert_int_eq(lazyd_memory_add_area(m, small, mib, 4096), 0);
+	if (_i) { /* whichever was first */
+		ck_assert_int_eq(lazyd_memory_add_piece(m, 0, 2 * mib, 0, 0), 0);
+		ck_assert_int_eq(lazyd_memory_add_piece(m, small, 4096, 0, 0), -EINVAL);
+	}
+	ck_assert_int_eq(lazyd_memory_add_piece(m, 2 * mib, 2 * mib, 0, 0), 0);
+	ck_assert_int_eq(lazyd_memory_add_piece(m, at, 4 * mib, 0, 0), 0);
+	ck_assert_int_eq(lazyd_memory_add_piece(m, small, 4096, 0, 0), -EINVAL);
+	ck_assert_uint_eq(lazyd_memory_pages(m), _i ? 4 : 3);
+	ck_assert_uint_eq(lz_memory_ranges(memory, 0, 2 * mib, r, 4), 1);
+	ck_assert_uint_eq(r[0].start, _i ? 0 : 2 * mib);
+	ck_assert_uint_eq(r[0].nr_pages, 512);
+	/* The last pages of one, and the first ones of the next, which is elsewhere. */
+	ck_assert_uint_eq(lz_memory_ranges(memory, (_i ? 4 : 2) * mib - 8192, 5 * 4096, r, 4), 2);
+	ck_assert_uint_eq(r[0].start, 4 * mib - 8192);
+	ck_assert_uint_eq(r[0].nr_pages, 2);
+	ck_assert_uint_eq(r[1].start, at);
+	ck_assert_uint_eq(r[1].nr_pages, 3);
+	ck_assert_uint_eq(lz_memory_ranges(memory, (_i ? 4 : 2) * mib - 8192, 5 * 4096, r, 1), 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("remote");
@@ -422,6 +459,7 @@ int main(void)
 	tcase_add_loop_test(t, pages, 0, 16);
 	tcase_add_test(t, pages_of_nobody);
 	tcase_add_loop_test(t, header, 0, 2);
+	tcase_add_loop_test(t, large_pages, 0, 2);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -286,6 +286,72 @@ START_TEST(lost_pages)
 }
 END_TEST
 
+/* More than there are bits for: in parts, which come in any order, and ended once. */
+START_TEST(large_reads)
+{
+	script.plain = _i == 1;
+	script.partial = 50;
+	script.shuffle = true;
+	script.zeros = 7;
+	world_open();
+	start(0, 0, 512, true);
+	start(1, 600, 65, false);
+	start(2, 700, 128, false);
+	start(3, 900, 64, true);
+	start(4, 5000, 512, false);
+	until_ended(5);
+	for (unsigned i = 0; i < 5; i++)
+		check_read(i);
+	for (unsigned i = 0; i < 512; i++)
+		ck_assert_uint_ge(asked[i], 1);
+}
+END_TEST
+
+/* It ends when all parts have come, with what is before the first page that is lost. */
+START_TEST(large_reads_with_lost_pages)
+{
+	static const unsigned FIRST[] = { 299, 200, 170, 300 };
+
+	script.lost = 300;
+	script.shuffle = true;
+	world_open();
+	for (unsigned i = 0; i < 4; i++)
+		start(i, FIRST[i], 512 - i * 100, i % 2);
+	until_ended(4);
+	ck_assert_int_eq(result[0], -EIO);
+	ck_assert_int_eq(result[1], 99 * PAGE);
+	ck_assert_int_eq(result[2], 129 * PAGE);
+	ck_assert_int_eq(result[3], 212 * PAGE);
+	for (unsigned i = 0; i < 4; i++)
+		check_read(i);
+}
+END_TEST
+
+START_TEST(large_reads_fill_the_table)
+{
+	enum { FIT = LZ_STREAM_READS_MAX / 8 };
+
+	world_open();
+	for (unsigned i = 0; i < FIT - 1; i++)
+		ck_assert_int_eq(start(i, i * 64, 512, i % 2), 0);
+	ck_assert_int_eq(start(FIT, 0, 64, false), 0);
+	ck_assert_int_eq(start(FIT - 1, 0, 449, false), -EBUSY);
+	ck_assert_int_eq(start(FIT - 1, 0, 448, false), 0);
+	ck_assert_int_eq(start(FIT + 1, 0, 1, false), -EBUSY);
+	if (_i) {
+		lz_stream_abandon(stream, &ring);
+		ck_assert_uint_eq(nr_ended, FIT + 1);
+		return;
+	}
+	until_ended(FIT + 1);
+	for (unsigned i = 0; i <= FIT; i++)
+		check_read(i);
+	ck_assert_int_eq(start(0, 1, 512, false), 0);
+	until_ended(FIT + 2);
+	check_read(0);
+}
+END_TEST
+
 START_TEST(bad_reads)
 {
 	struct lz_source_read r = { .offset = 1, .to = (uint8_t *)1, .len = PAGE };
@@ -296,7 +362,7 @@ START_TEST(bad_reads)
 	r.offset = 0;
 	r.len = PAGE + 1;
 	ck_assert_int_eq(source->ops->begin(source, &ring, &r), -EINVAL);
-	r.len = (LZ_STREAM_PAGES_MAX + 1) * PAGE;
+	r.len = LZ_STREAM_READ_MAX + PAGE;
 	ck_assert_int_eq(source->ops->begin(source, &ring, &r), -EINVAL);
 	ck_assert(!source->ops->read_now(source, 0, &r, PAGE));
 	ck_assert(!source->ops->resident(source, 0, PAGE));
@@ -517,6 +583,9 @@ int main(void)
 	tcase_add_loop_test(tc, full_table, 0, 4);
 	tcase_add_test(tc, urgent_first);
 	tcase_add_test(tc, lost_pages);
+	tcase_add_loop_test(tc, large_reads, 0, 2);
+	tcase_add_test(tc, large_reads_with_lost_pages);
+	tcase_add_loop_test(tc, large_reads_fill_the_table, 0, 2);
 	tcase_add_test(tc, bad_reads);
 	tcase_add_loop_test(tc, begun_when_another_ends, 0, 2);
 	tcase_add_test(tc, fairness);

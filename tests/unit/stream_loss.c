@@ -107,6 +107,33 @@ START_TEST(only_the_rest)
 }
 END_TEST
 
+/* Of a read in parts too, some of which are whole by then. */
+START_TEST(only_the_rest_of_a_large_read)
+{
+	unsigned again = 0;
+
+	script.refuse_second = -EAGAIN;
+	world_open();
+	start(0, 500, 1, false);
+	until_ended(1);
+	start(1, 0, 512, false);
+	peer[0]->limit = peer[0]->sent + 200 * (PAGE + LZ_PS_HEADER_MAX);
+	until_state(LZ_STREAM_DOWN);
+	ck_assert_uint_eq(nr_ended, 1);
+	script.refuse_second = 0;
+	until_deadline();
+	until_ended(2);
+	check_read(1);
+	for (unsigned i = 0; i < 512; i++) {
+		ck_assert_uint_ge(asked[i], 1);
+		again += asked[i] > 1;
+	}
+	/* 500 was asked for before. */
+	ck_assert_uint_le(again, 512 - 190);
+	ck_assert_uint_ge(again, 512 - 210);
+}
+END_TEST
+
 /* Connections that end anywhere, again and again, under many reads. */
 START_TEST(flapping)
 {
@@ -594,6 +621,7 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, every_byte, 0, 2);
 	tcase_add_loop_test(tc, only_the_rest, 0, 2);
+	tcase_add_test(tc, only_the_rest_of_a_large_read);
 	tcase_add_loop_test(tc, flapping, 0, 2);
 	tcase_add_test(tc, lost_often);
 	tcase_add_test(tc, second_chance);
