@@ -146,6 +146,68 @@ int lz_memory_number(struct lz_memory *m, struct lz_piece *piece)
 	return 0;
 }
 
+/* The source of what is put together, and the plan of where its parts are: with the first of them. */
+static int begin_parts(struct lz_memory *m)
+{
+	struct lz_memory_source source = {
+		.kind = LZ_FROM_PARTS, .fd = -1, .size = INT64_MAX, .memory = m
+	};
+	struct lz_plan *plan;
+	int r;
+
+	if (m->parts)
+		return 0;
+	r = lz_plan_new(&plan);
+	if (r)
+		return r;
+	r = append(m, &source, "several files");
+	if (r < 0) {
+		lz_plan_put(plan);
+		return r;
+	}
+	m->parts = plan;
+	m->parts_source = (uint32_t)r;
+	return 0;
+}
+
+/* @p: of one large page a part. */
+static int add_part(struct lz_memory *m, const struct lz_piece *p)
+{
+	uint64_t size = UINT64_C(1) << p->page_shift, start = p->identity & ~(size - 1);
+	struct lz_piece part = *p, whole = { start, size, start, 0, p->page_shift };
+	const struct lz_run *run;
+	int r = begin_parts(m);
+
+	if (r)
+		return r;
+	whole.source = m->parts_source;
+	part.page_shift = 12;
+	if (lz_plan_page(m->plan, start, &run) < 0)
+		r = lz_plan_add(m->plan, &whole);
+	else if (run->source != m->parts_source)
+		r = -EINVAL;
+	return r ? r : lz_plan_add(m->parts, &part);
+}
+
+int lz_memory_add_parts(struct lz_memory *m, const struct lz_piece *piece)
+{
+	uint64_t size = UINT64_C(1) << piece->page_shift, end = piece->identity + piece->len;
+	struct lz_piece p = *piece;
+	int r = 0;
+
+	if (!piece->len || end < piece->identity || piece->offset + piece->len < piece->offset)
+		return -EINVAL;
+	for (; !r && p.identity < end; p.offset += p.len, p.identity += p.len) {
+		uint64_t left = end - p.identity;
+		bool whole = !((p.identity | p.offset) & (size - 1)) && left >= size;
+
+		p.len = size - (p.identity & (size - 1));
+		p.len = whole ? left & ~(size - 1) : p.len < left ? p.len : left;
+		r = whole ? lz_plan_add(m->plan, &p) : add_part(m, &p);
+	}
+	return r;
+}
+
 size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len,
 			struct lz_memory_range *out, size_t max)
 {
@@ -225,5 +287,6 @@ void lz_memory_put(struct lz_memory *m)
 	free(m->source);
 	free(m->seg);
 	lz_plan_put(m->plan);
+	lz_plan_put(m->parts);
 	free(m);
 }

@@ -22,6 +22,7 @@ enum lz_memory_kind {
 	LZ_FROM_PLACE,   /* shared memory, where its bytes are already */
 	LZ_FROM_PROCESS, /* the memory of another process: @fd is its /proc/PID/mem */
 	LZ_FROM_CALL,    /* a callback of the embedder's */
+	LZ_FROM_PARTS,   /* large pages, of each of which several files have a part */
 };
 
 /* What a callback is asked; the public struct lazyd_ask. */
@@ -43,6 +44,7 @@ struct lz_memory_source {
 	uint32_t pid;        /* of the task there; remote only */
 	uint32_t page_shift; /* likewise: of its pages, which are of one size */
 	struct lz_memory_call call;
+	const struct lz_memory *memory; /* PARTS: whose parts and files they are */
 };
 
 /* Whole pages of 4 KiB of a task's address space, from @start on. */
@@ -58,6 +60,9 @@ struct lz_memory {
 	size_t nr_segs;
 	struct lz_memory_source *source;
 	size_t nr_sources;
+	/* Where the bytes of PARTS are, in pages of 4 KiB; what it does not hold of them is zero. NULL: none. */
+	struct lz_plan *parts;
+	uint32_t parts_source;
 };
 
 int lz_memory_new(struct lz_memory **out);
@@ -77,6 +82,12 @@ int lz_memory_add_place(struct lz_memory *m, const char *name);
 /* Takes @fd, of a /proc/PID/mem, on success; the offset of a page in it is its identity. */
 int lz_memory_add_process(struct lz_memory *m, int fd, const char *name);
 int lz_memory_add_call(struct lz_memory *m, const struct lz_memory_call *call, const char *name);
+/*
+ * Adds to the plan a piece of large pages that begins or ends within one, or lies in its file where such
+ * pages do not: it has to be of whole 4 KiB. Pages that it has whole are that file's, others are put together
+ * from this piece and those that follow, as a source in which the offset of a page is its identity.
+ */
+int lz_memory_add_parts(struct lz_memory *m, const struct lz_piece *piece);
 /*
  * The addresses of what is at [offset, offset + len) of the remote source, whole pages of 4 KiB, all of it there:
  * ascending ranges, none of which begins where the last ends. Stops after @max of them; len >> 12

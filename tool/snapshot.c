@@ -13,11 +13,6 @@
 
 enum { PAGE = 4096 };
 
-/* The next bytes of a file that are no hole, at or behind where was last looked. */
-struct extent {
-	uint64_t start, end;
-};
-
 __attribute__((format(printf, 3, 4))) static int refuse(struct lazyd_why *why, int r,
 							const char *format, ...)
 {
@@ -27,26 +22,6 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct lazyd_why *why, i
 	(void)vsnprintf(why->text, sizeof(why->text), format, ap);
 	va_end(ap);
 	return r;
-}
-
-/* In whole grains, for a file system's blocks may be smaller. */
-static int look(int fd, uint64_t from, uint64_t size, uint64_t grain, struct extent *e)
-{
-	off_t start, end;
-
-	if (from < e->end)
-		return 0;
-	start = lseek(fd, (off_t)from, SEEK_DATA);
-	if (start < 0 && errno == ENXIO) {
-		*e = (struct extent){ size, UINT64_MAX };
-		return 0;
-	}
-	end = start < 0 ? start : lseek(fd, start, SEEK_HOLE);
-	if (end < 0)
-		return -errno;
-	e->start = (uint64_t)start & ~(grain - 1);
-	e->end = ((uint64_t)end + grain - 1) & ~(grain - 1);
-	return 0;
 }
 
 /* FNV-1a. */
@@ -89,14 +64,15 @@ static int check_file(struct lz_snapshot *s, unsigned n, struct lazyd_why *why)
 /* Where holes are not told all of a diff would count, and hide what is below it. */
 static int check_holes(const struct lz_snapshot *s, unsigned n, struct lazyd_why *why)
 {
-	struct extent e = { 0 };
 	struct stat st;
+	off_t hole;
 
 	if (!n)
 		return 0;
-	if (look(s->fd[n], 0, s->size, PAGE, &e) || fstat(s->fd[n], &st))
+	hole = lseek(s->fd[n], 0, SEEK_HOLE);
+	if (hole < 0 || fstat(s->fd[n], &st))
 		return refuse(why, -errno, "%s: %s", s->name[n], strerror(errno));
-	if (e.start || e.end < s->size || (uint64_t)st.st_blocks * 512 >= s->size)
+	if ((uint64_t)hole < s->size || (uint64_t)st.st_blocks * 512 >= s->size)
 		return 0;
 	return refuse(why, -ENOTSUP,
 		      "%s: its file system does not tell where the holes of a diff are",
@@ -131,68 +107,36 @@ void lz_snapshot_close(struct lz_snapshot *s)
 
 /* ---- as a memory ---- */
 
-static int add_files(const struct lz_snapshot *s, struct lazyd_memory *m)
+static int add_files(const struct lz_snapshot *s, struct lazyd_memory *m, int *source)
 {
-	int r = 0;
-
-	for (unsigned n = 0; r >= 0 && n < s->nr; n++) {
+	for (unsigned n = 0; n < s->nr; n++) {
 		int fd = fcntl(s->fd[n], F_DUPFD_CLOEXEC, 3);
 
 		if (fd < 0)
 			return -errno;
-		r = lazyd_memory_add_file(m, fd, s->name[n]);
-		if (r < 0)
+		source[n] = lazyd_memory_add_file(m, fd, s->name[n]);
+		if (source[n] < 0) {
 			(void)close(fd);
-	}
-	return r < 0 ? r : 0;
-}
-
-/* From @at on, up to where any file begins or ends to have bytes: of which file. -1: it is a hole of all. */
-static int top_file(const struct lz_snapshot *s, uint64_t grain, struct extent *e, uint64_t at,
-		    uint64_t *end, int *file)
-{
-	*file = -1;
-	*end = s->size;
-	for (unsigned n = s->nr; n-- && *file < 0;) {
-		int r = look(s->fd[n], at, s->size, grain, &e[n]);
-		uint64_t edge = e[n].start > at ? e[n].start : e[n].end;
-
-		if (r)
-			return r;
-		if (e[n].start <= at)
-			*file = (int)n;
-		*end = edge < *end ? edge : *end;
+			return source[n];
+		}
 	}
 	return 0;
-}
-
-static int add_pieces(const struct lz_snapshot *s, uint64_t page_size, struct lazyd_memory *m)
-{
-	/* Of one file alone a hole can be read like all else. */
-	uint64_t grain = s->nr == 1 ? page_size : PAGE, end;
-	struct extent e[LZ_LAYERS_MAX + 1] = { 0 };
-	int file, r = 0;
-
-	for (uint64_t at = 0; !r && at < s->size; at = end) {
-		r = top_file(s, grain, e, at, &end, &file);
-		if (!r && file >= 0)
-			r = lazyd_memory_add_piece(m, at, end - at, file, at);
-	}
-	return r;
 }
 
 int lz_snapshot_memory(const struct lz_snapshot *s, uint64_t page_size, struct lazyd_memory **out,
 		       struct lazyd_why *why)
 {
+	int source[LZ_LAYERS_MAX + 1], r;
 	struct lazyd_memory *m;
-	int r = lazyd_memory_new(&m);
 
-	if (!r)
-		r = add_files(s, m);
+	r = lazyd_memory_new(&m);
+	if (r)
+		return refuse(why, r, "%s: %s", s->name[0], strerror(-r));
+	r = add_files(s, m, source);
 	if (!r)
 		r = lazyd_memory_add_area(m, 0, s->size, page_size);
 	if (!r)
-		r = add_pieces(s, page_size, m);
+		r = lazyd_memory_add_layers(m, 0, s->size, source, s->nr, 0);
 	if (r) {
 		lazyd_memory_put(m);
 		return refuse(why, r, "%s: %s", s->name[0], strerror(-r));

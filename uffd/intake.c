@@ -315,7 +315,9 @@ void lz_intake_doubt(struct lz_loop *l)
 		for (size_t k = 0; k < l->memory[i].memory->nr_sources; k++) {
 			struct lz_source *s = l->memory[i].source[k];
 
-			if (!s->ops->has_changed || !s->ops->has_changed(s))
+			/* Parts are of files that are looked at themselves. */
+			if (l->memory[i].memory->source[k].kind == LZ_FROM_PARTS ||
+			    !s->ops->has_changed || !s->ops->has_changed(s))
 				continue;
 			nr++;
 			lz_loop_log(

@@ -369,7 +369,11 @@ int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len,
 	from = &m->memory.source[source];
 	switch (from->kind) {
 	case LZ_FROM_FILE:
+		if ((start | len | offset) & ((UINT64_C(1) << p.page_shift) - 1))
+			return lz_memory_add_parts(&m->memory, &p);
 		break;
+	case LZ_FROM_PARTS:
+		return -EINVAL;
 	case LZ_FROM_REMOTE:
 		r = lz_memory_number(&m->memory, &p);
 		if (r)

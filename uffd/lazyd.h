@@ -91,7 +91,7 @@ static inline int lazyd_images_report(struct lazyd_images *images, uint32_t pid,
 
 /* ---- memory made by hand: lazyd-memory(3) ---- */
 
-enum { LAZYD_LAYERS_MAX = 64 };
+enum { LAZYD_LAYERS_MAX = 65 }; /* a base, and 64 over it */
 
 /* What a callback is asked for: the bytes of whole pages. */
 struct lazyd_ask {
@@ -128,7 +128,8 @@ int lazyd_memory_add_callback(struct lazyd_memory *m,
  */
 int lazyd_memory_add_area(struct lazyd_memory *m, uint64_t start, uint64_t len, uint64_t page_size);
 /*
- * Its bytes at [start, start + len) are at @offset of @source, all whole pages of the areas there.
+ * Its bytes at [start, start + len) are at @offset of @source, all whole pages of the areas there; of files
+ * also whole 4 KiB: a large page of which they have a part is put together, zero where none has any.
  * Ascending. @offset is of files only: elsewhere pages are known by their address.
  */
 int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len, int source,

@@ -42,6 +42,8 @@ int lz_sources_open(const struct lz_memory_source *from, bool may_wait, struct l
 		return lz_file_open(out, from->fd, from->size, NULL);
 	case LZ_FROM_CALL:
 		return open_call(&from->call, may_wait, out);
+	case LZ_FROM_PARTS:
+		return lz_parts_open(from->memory, out);
 	case LZ_FROM_REMOTE:
 		break;
 	}

@@ -16,6 +16,8 @@ int lz_sources_open(const struct lz_memory_source *from, bool may_wait, struct l
 
 /* Of zeros, whatever the offset, for the server: read_now() has them always. Nobody's to close. */
 struct lz_source *lz_sources_zeros(void);
+/* What is put together of @m's files: lz_memory_add_parts(). @m outlives it. */
+int lz_parts_open(const struct lz_memory *m, struct lz_source **out);
 
 /* Can a read of it end without a completion of the ring? */
 static inline bool lz_sources_are_elsewhere(const struct lz_memory_source *from)

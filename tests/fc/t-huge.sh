@@ -84,12 +84,35 @@ fill_stops 3
 serve_ends
 
 ROW="layers that meet within a page of 2 MiB"
-"$PEER" diff "$DIR/diff" "$TRUTH" $MIB 9 10 || fail "no diff"
 cp --sparse=always "$TRUTH" "$DIR/base"
-fill --memory "$DIR/base" --layer "$DIR/diff"
-vm --huge
-[ $? = 137 ] || fail "served all the same: $(tail -n 1 "$DIR/peer.out")"
-says "this memory cannot be served in pages of 2 MiB"
-vm_ok
+layers=()
+for n in 1 2 3 4 5; do
+	"$PEER" diff "$DIR/diff$n" "$TRUTH" $MIB $((n + 8)) $((n * 4)) || fail "no diff"
+	layers+=(--layer "$DIR/diff$n")
+done
+fill --memory "$DIR/base" "${layers[@]}"
+vm_ok --huge
+vm_ok --huge --layout 32+32,0+32 --threads 4 --operations 3000 --remove 5
+start_vm huge --huge --operations 5000 --remove 2
+start_vm small --operations 5000 --remove 10
+for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
 fill_stops 0
+[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+
+ROW="such layers, from a disk"
+for file in "$DIR/base" "$DIR"/diff?; do
+	{ sync "$file" && dd if="$file" iflag=nocache count=0 status=none; } || fail "cannot drop $file"
+done
+fill --memory "$DIR/base" "${layers[@]}" --no-sweep
+vm_ok --huge --threads 1
+fill_stops 0
+[ "$(stat_of pages_demand)" = $((MIB / 2)) ] || fail "$(stat_of pages_demand) pages were demanded"
+
+ROW="one of such layers is written to"
+fill --memory "$DIR/base" "${layers[@]}"
+printf x | dd of="$DIR/diff3" bs=1 seek=1000000 conv=notrunc status=none
+vm --huge
+[ $? = 137 ] || fail "a VM of a changed diff was not killed"
+says event=bytes-lost
+fill_stops 3
 echo ok
