@@ -29,6 +29,7 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	struct lz_source *s = l->memory[memory].source[a->source];
 	struct lz_event ev = { .type = LZ_EV_READ, .space = a->space, .req = a->req };
 	uint8_t *buffer = buffer_of(l, a), *to = buffer + a->skip;
+	bool single = a->len <= NOW_BYTES && !a->wanted;
 
 	q->buffer = buffer;
 	q->memory = memory;
@@ -38,17 +39,17 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	 * For one page a copy more is cheaper than a fault of the mapping within the ioctl. But what is not
 	 * there begins to be read by that, alone; through the ring many begin together, at half the cost.
 	 */
-	if (a->len <= NOW_BYTES && !a->wanted && !is_at_hand(s, a) &&
-	    s->ops->read_now(s, a->offset, to, a->len)) {
-		q->mapped = false;
+	q->mapped = single && is_at_hand(s, a);
+	if (single && !q->mapped && s->ops->read_now(s, a->offset, to, a->len)) {
 		l->prepares = a->urgent && s->ops->prepare ? s : l->prepares;
 		l->state->stats.n.bytes_cached += a->len;
 		ev.res = (int64_t)a->len;
 		lz_loop_feed(l, ev);
 		return;
 	}
-	q->mapped = a->mapped_ok && !(a->wanted && a->len <= NOW_BYTES) &&
-		    s->ops->resident(s, a->offset, a->len);
+	/* A source that has just said so is not asked again: it notes who goes on where it was. */
+	if (!q->mapped && a->mapped_ok && !(a->wanted && a->len <= NOW_BYTES))
+		q->mapped = s->ops->resident(s, a->offset, a->len);
 	if (q->mapped) {
 		l->state->stats.n.bytes_cached += a->len;
 		ev.res = (int64_t)a->len;
