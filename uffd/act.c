@@ -82,6 +82,18 @@ static const void *source_of(struct lz_loop *l, const struct lz_action *a)
 }
 
 /*
+ * Has no fault come for a while? One that comes now waits until the last part is done, and that thread may
+ * just have lost its CPU, perhaps to who has faulted.
+ */
+static bool is_calm(struct lz_loop *l)
+{
+	if (l->nr_faults != l->state->stats.n.faults)
+		l->faulted_ns = l->now_ns;
+	l->nr_faults = l->state->stats.n.faults;
+	return !l->faulted_ns || l->now_ns - l->faulted_ns > LZ_CALM_NS;
+}
+
+/*
  * By the copiers too. Parts are fed in order, up to the first that has not got to its end: the engine
  * asks for what is behind that again, and learns by EEXIST what is there already.
  */
@@ -116,7 +128,7 @@ static void do_placement(struct lz_loop *l, const struct lz_action *a)
 
 	const void *src = a->type == LZ_ACT_COPY ? source_of(l, a) : NULL;
 
-	if (src && l->copiers.nr && lz_range_len(a->dst) >= LZ_COPIERS_BYTES) {
+	if (src && l->copiers.nr && lz_range_len(a->dst) >= LZ_COPIERS_BYTES && is_calm(l)) {
 		do_long_copy(l, a, src);
 		return;
 	}

@@ -91,7 +91,7 @@ enum {
  * seen), and no event tells. */
 #define LZ_RETRY_MIN_NS UINT64_C(50000)
 #define LZ_RETRY_MAX_NS UINT64_C(2000000)
-/* So long after the last fault the sweep takes whole slices again. */
+/* So long after the last fault the sweep takes whole slices again, and copiers parts of them. */
 #define LZ_CALM_NS UINT64_C(5000000)
 
 #endif

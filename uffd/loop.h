@@ -83,6 +83,7 @@ struct lz_loop {
 	uint64_t gauged_ns;
 	struct lz_spin spin;
 	struct lz_copiers copiers;
+	uint64_t nr_faults, faulted_ns; /* of those seen: how many, and when the last was */
 };
 
 int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_options *o);
