@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The floor under fault latency: a handler of poll, read and UFFDIO_COPY out of memory, and nothing
- * else. Another process touches its pages in random order and times each touch that faults.
+ * else. Another process touches its pages in random order and times each touch that faults. With -b it
+ * sweeps meanwhile, and with -k as many threads as well, each an equal part of the memory.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -42,25 +44,58 @@ static uint64_t sweep_slice(const struct lz_bench_task *t, const uint8_t *bytes,
 	return end;
 }
 
-static void serve(const struct lz_bench_task *t, const uint8_t *bytes, bool sweep)
+struct copier {
+	pthread_t thread;
+	struct lz_bench_task task; /* up to the end of its part */
+	const uint8_t *bytes;
+	uint64_t from;
+};
+
+static void *sweep_part(void *arg)
+{
+	struct copier *c = arg;
+
+	while (c->from < c->task.len)
+		c->from = sweep_slice(&c->task, c->bytes, c->from);
+	return NULL;
+}
+
+/* Returns where the first one's part begins. */
+static uint64_t start_copiers(struct copier *c, unsigned nr, const struct lz_bench_task *t,
+			      const uint8_t *bytes)
+{
+	uint64_t part = t->len / (nr + 1) & ~(LZ_BENCH_SLICE - 1ULL);
+
+	for (unsigned i = 0; i < nr; i++) {
+		c[i] = (struct copier){ .task = *t, .bytes = bytes, .from = (i + 1) * part };
+		c[i].task.len = i + 1 < nr ? (i + 2) * part : t->len;
+		errno = pthread_create(&c[i].thread, NULL, sweep_part, &c[i]);
+		if (errno)
+			lz_bench_die("pthread_create");
+	}
+	return nr ? part : t->len;
+}
+
+static void serve(const struct lz_bench_task *t, const uint8_t *bytes, bool sweep, uint64_t part)
 {
 	struct pollfd p[] = { { .fd = t->uffd, .events = POLLIN }, { .fd = t->sock } };
-	uint64_t swept = sweep ? 0 : t->len;
+	uint64_t swept = sweep ? 0 : part;
 
 	for (;;) {
-		if (poll(p, 2, swept < t->len ? 0 : -1) < 0)
+		if (poll(p, 2, swept < part ? 0 : -1) < 0)
 			lz_bench_die("poll");
 		if (p[0].revents & POLLIN)
 			answer_faults(t, bytes);
 		else if (p[1].revents)
 			return;
-		else if (swept < t->len)
+		else if (swept < part)
 			swept = sweep_slice(t, bytes, swept);
 	}
 }
 
 int main(int argc, char **argv)
 {
+	struct copier copier[3];
 	struct lz_touch run;
 	uint8_t *bytes;
 	int c;
@@ -78,10 +113,14 @@ int main(int argc, char **argv)
 		lz_touch_fill(bytes + (size_t)i * LZ_BENCH_PAGE, i);
 	for (uint32_t i = 0; i < run.rounds; i++) {
 		struct lz_bench_task task;
+		uint64_t part;
 
 		lz_touch_start(&run, &task, i);
 		lz_bench_task_go(&task);
-		serve(&task, bytes, run.sweep);
+		part = start_copiers(copier, run.sweep ? run.copiers : 0, &task, bytes);
+		serve(&task, bytes, run.sweep, part);
+		for (unsigned n = 0; run.sweep && n < run.copiers; n++)
+			(void)pthread_join(copier[n].thread, NULL);
 		lz_touch_end(&run, &task);
 	}
 	lz_touch_line(&run, "live_floor");

@@ -16,15 +16,13 @@
 #include "uffd/lazyd.h"
 
 static const char usage[] =
-	"live_lazyd " LZ_TOUCH_USAGE
-	"           [-d directory] [-m MiB [-f MiB] [-C]] [-w us] [-k copiers]\n"
+	"live_lazyd " LZ_TOUCH_USAGE "           [-d directory] [-m MiB [-f MiB] [-C]] [-w us]\n"
 	"-d  where the pages file is made  -m  drain: contiguous, then every second page\n"
 	"-f  of a file so large, again and again         -C  which is not in the page cache\n"
-	"-w  looks for faults for so long before it sleeps  -k  copiers\n";
+	"-w  looks for faults for so long before it sleeps\n";
 
 static uint64_t busy_poll_ns;
 static uint32_t file_pages;
-static unsigned copiers;
 static bool cold;
 
 static _Noreturn void die(const struct lazyd *l, const char *what, int r)
@@ -34,14 +32,15 @@ static _Noreturn void die(const struct lazyd *l, const char *what, int r)
 }
 
 /*
- * An engine that serves @task, whose memory is the first @pages pages of the file @fd, from its
+ * An engine that serves @task, whose memory is the first run->pages pages of the file @fd, from its
  * start again where it ends, one every @stride bytes.
  */
-static struct lazyd *engine(struct lz_bench_task *task, int fd, uint64_t pages, uint64_t stride)
+static struct lazyd *engine(const struct lz_touch *run, struct lz_bench_task *task, int fd,
+			    uint64_t stride)
 {
 	struct lazyd_options o = { .size = sizeof(o),
 				   .busy_poll_ns = busy_poll_ns,
-				   .copiers = copiers };
+				   .copiers = run->copiers };
 	struct lazyd_memory *m;
 	struct lazyd *l;
 	int r = lazyd_new(&l, &o), source;
@@ -55,7 +54,7 @@ static struct lazyd *engine(struct lz_bench_task *task, int fd, uint64_t pages, 
 	if (source < 0)
 		die(l, "lazyd_memory_add_file", source);
 	r = lazyd_memory_add_area(m, task->base, task->len, LZ_BENCH_PAGE);
-	for (uint64_t i = 0; !r && i < pages; i++)
+	for (uint64_t i = 0; !r && i < run->pages; i++)
 		r = lazyd_memory_add_piece(m, task->base + i * stride, LZ_BENCH_PAGE, source,
 					   i % file_pages * LZ_BENCH_PAGE);
 	if (r)
@@ -101,7 +100,7 @@ static void faults(struct lz_touch *run, int fd)
 		struct lazyd *l;
 
 		lz_touch_start(run, &task, i);
-		l = engine(&task, fd, run->pages, LZ_BENCH_PAGE);
+		l = engine(run, &task, fd, LZ_BENCH_PAGE);
 		(void)lazyd_watch(l, task.sock);
 		lz_bench_task_go(&task);
 		if (run->sweep)
@@ -131,7 +130,7 @@ static void drain(const struct lz_touch *run, int fd, uint64_t stride, const cha
 		lz_bench_task_start(&task, run->pages * stride, wait_only, NULL);
 		if (run->pinning != LZ_PIN_NONE)
 			lz_bench_pin(0);
-		l = engine(&task, fd, run->pages, stride);
+		l = engine(run, &task, fd, stride);
 		if (cold && lz_bench_cool(fd)) {
 			fputs("the file stays in the page cache\n", stderr);
 			exit(1);
@@ -142,7 +141,7 @@ static void drain(const struct lz_touch *run, int fd, uint64_t stride, const cha
 		ns = lz_bench_now_ns() - begun;
 		lazyd_stats(l, NULL, &st);
 		printf("name=live_lazyd_drain layout=%s where=%s copiers=%u bytes=%llu mapped=%llu ns=%llu mb_s=%llu\n",
-		       layout, cold ? "cold" : "hot", copiers,
+		       layout, cold ? "cold" : "hot", run->copiers,
 		       (unsigned long long)run->pages * LZ_BENCH_PAGE,
 		       (unsigned long long)st.bytes_cached, (unsigned long long)ns,
 		       (unsigned long long)run->pages * LZ_BENCH_PAGE * 1000 / ns);
@@ -160,7 +159,7 @@ int main(int argc, char **argv)
 	int c, fd;
 
 	lz_touch_init(&run);
-	while ((c = getopt(argc, argv, LZ_TOUCH_OPTIONS "d:m:w:f:Ck:")) >= 0) {
+	while ((c = getopt(argc, argv, LZ_TOUCH_OPTIONS "d:m:w:f:C")) >= 0) {
 		if (c == 'd') {
 			dir = optarg;
 		} else if (c == 'w') {
@@ -170,8 +169,6 @@ int main(int argc, char **argv)
 			run.pages = (uint32_t)lz_bench_number(optarg, 1, 1 << 16) << 8;
 		} else if (c == 'f') {
 			file_pages = (uint32_t)lz_bench_number(optarg, 1, 1 << 16) << 8;
-		} else if (c == 'k') {
-			copiers = (unsigned)lz_bench_number(optarg, 0, LAZYD_COPIERS_MAX);
 		} else if (c == 'C') {
 			cold = true;
 		} else if (!lz_touch_option(&run, c)) {

@@ -4,7 +4,8 @@
 # times each, every byte compared at the end of each where the program can. Prints a line of `name=restore case=...` a
 # restore. Started by run; shares the surroundings of the tests, which see to root, namespaces and the CRIU itself.
 #
-# `lazyd-copier` is a fill with --copiers 1, where there is a CPU for it.
+# `lazyd-copier` is a fill with --copiers 1, where there is a CPU for it. Beside `latency` stands what the kernel permits:
+# the same touches with a bare handler (live_floor) in the daemon's place, alone and with a thread that copies.
 #
 #   CASE     drain    512 MiB that nobody touches until all is filled
 #            frag     131,072 single pages, every second one, likewise
@@ -34,6 +35,10 @@ python) with+=' eager' && python_up ;;
 esac
 dump
 for ((round = 0; round < ${ROUNDS:-3}; round++)); do
+	for copiers in 0 1; do
+		[ "$CASE" != latency ] || [ "$WHERE" != hot ] ||
+			"$bench/live_floor" -b -p 131072 -t 16384 -r 1 -s "$round" -k "$copiers" || fail "live_floor: status $?"
+	done
 	for who in $with; do
 		DAEMON=${who%-copier}
 		cool

@@ -27,6 +27,8 @@ bool lz_touch_option(struct lz_touch *t, int c)
 		t->seed = lz_bench_number(optarg, 0, UINT64_MAX);
 	else if (c == 'b')
 		t->sweep = true;
+	else if (c == 'k')
+		t->copiers = (uint32_t)lz_bench_number(optarg, 0, 3);
 	else if (c == 'c')
 		for (t->pinning = LZ_PIN_NONE; t->pinning < LZ_NR_PIN; t->pinning++)
 			if (!strcmp(optarg, pinning_name[t->pinning]))
@@ -41,6 +43,7 @@ void lz_touch_ready(struct lz_touch *t)
 	if (t->touches > t->pages)
 		t->touches = t->pages;
 	t->samples = lz_bench_samples_new((size_t)t->touches * t->rounds);
+	t->touch_ns = lz_bench_shared(sizeof(*t->touch_ns));
 }
 
 void lz_touch_fill(uint8_t *page, uint64_t n)
@@ -53,9 +56,11 @@ void lz_touch_fill(uint8_t *page, uint64_t n)
 static void touch(uint8_t *area, void *arg)
 {
 	const struct lz_touch *t = arg;
+	uint64_t all_begun;
 
 	if (t->pinning != LZ_PIN_NONE)
 		lz_bench_pin(t->pinning == LZ_PIN_DIFFERENT);
+	all_begun = lz_bench_now_ns();
 	for (uint32_t i = 0; i < t->touches; i++) {
 		uint8_t *at = area + (size_t)t->order[i] * LZ_BENCH_PAGE;
 		const volatile uint64_t *page = (const void *)at;
@@ -71,6 +76,7 @@ static void touch(uint8_t *area, void *arg)
 		if (value != t->order[i])
 			_exit(3);
 	}
+	*t->touch_ns += lz_bench_now_ns() - all_begun;
 }
 
 void lz_touch_start(struct lz_touch *t, struct lz_bench_task *task, uint32_t round)
@@ -89,6 +95,8 @@ void lz_touch_end(struct lz_touch *t, struct lz_bench_task *task)
 
 void lz_touch_line(struct lz_touch *t, const char *name)
 {
-	lz_bench_line(name, t->samples, "pages=%u touches=%u rounds=%u cpus=%s sweep=%d", t->pages,
-		      t->touches, t->rounds, pinning_name[t->pinning], t->sweep);
+	lz_bench_line(name, t->samples,
+		      "pages=%u touches=%u rounds=%u cpus=%s sweep=%d copiers=%u touch_ns=%llu",
+		      t->pages, t->touches, t->rounds, pinning_name[t->pinning], t->sweep,
+		      t->copiers, (unsigned long long)(*t->touch_ns / t->rounds));
 }

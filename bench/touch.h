@@ -10,11 +10,12 @@
 
 #include "bench/bench.h"
 
-#define LZ_TOUCH_OPTIONS "p:t:r:s:c:b"
-#define LZ_TOUCH_USAGE                                    \
-	"[-p pages] [-t touches] [-r rounds] [-s seed]\n" \
-	"           [-c none|same|different] [-b]\n"      \
-	"-c  CPUs of handler and task      -b  while the rest is being filled\n"
+#define LZ_TOUCH_OPTIONS "p:t:r:s:c:bk:"
+#define LZ_TOUCH_USAGE                                                           \
+	"[-p pages] [-t touches] [-r rounds] [-s seed]\n"                        \
+	"           [-c none|same|different] [-b] [-k copiers]\n"                \
+	"-c  CPUs of handler and task      -b  while the rest is being filled\n" \
+	"-k  threads that fill beside the handler\n"
 
 enum lz_touch_pinning { LZ_PIN_NONE, LZ_PIN_SAME, LZ_PIN_DIFFERENT, LZ_NR_PIN };
 
@@ -23,8 +24,10 @@ struct lz_touch {
 	uint64_t seed;
 	enum lz_touch_pinning pinning;
 	bool sweep;
+	uint32_t copiers;
 	uint32_t *order;
 	struct lz_bench_samples *samples;
+	uint64_t *touch_ns; /* shared: all touches of all rounds */
 };
 
 void lz_touch_init(struct lz_touch *t);
