@@ -63,9 +63,11 @@ static struct lazyd_memory *memory(const struct lz_bench_task *task, int fd)
 
 static _Noreturn void serve(int listener, const struct lz_bench_task *task, int fd)
 {
-	struct lazyd_server_options o = {
-		.size = sizeof(o), .once = 1, .log = say, .identity = identity
-	};
+	struct lazyd_server_options o = { .size = sizeof(o),
+					  .once = 1,
+					  .log = say,
+					  .identity = identity,
+					  .busy_poll_ns = busy_poll_ns };
 	struct lazyd_memory *m = memory(task, fd);
 	struct lazyd_server *s;
 	int r = lazyd_server_new(&s, NULL, &o, NULL);

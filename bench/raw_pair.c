@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,8 @@ static bool receive(const struct run *run, int sock, void *to, size_t len)
 		n = recv(sock, to, len, MSG_DONTWAIT);
 		if (n < 0 && (errno != EAGAIN || lz_bench_now_ns() > until))
 			break;
+		if (n < 0)
+			sched_yield();
 	}
 	if (n < 0 || (n > 0 && (size_t)n < len)) {
 		size_t have = n > 0 ? (size_t)n : 0;
@@ -181,9 +184,8 @@ static void serve(const struct run *run, const struct lz_bench_task *t, int sock
 		uint64_t until = lz_bench_now_ns() + run->look_ns;
 		int n;
 
-		do
-			n = poll(p, 2, 0);
-		while (!n && lz_bench_now_ns() < until);
+		while (!(n = poll(p, 2, 0)) && lz_bench_now_ns() < until)
+			sched_yield();
 		if (!n)
 			n = poll(p, 2, -1);
 		if (n < 0)

@@ -286,6 +286,7 @@ static void lz_client_ask(struct lz_client *c)
 	for (size_t i = 0; i < get->nr_ranges; i++)
 		c->range[(c->range_at + c->nr_ranges++) % LZ_CLIENT_RANGES] = get->range[i];
 	c->requests++;
+	c->server->urgent += c->demand;
 	c->server->stats.requests++;
 }
 

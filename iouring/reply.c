@@ -69,6 +69,7 @@ void lz_reply_completed(struct lz_client *c, uint32_t id, int32_t res)
 	if (c->state != LZ_CLIENT_GONE && lz_reply_goes_on(c, r, rd, result))
 		return;
 	c->nr_reading--;
+	c->server->nr_reading--;
 	r->nr_reading--;
 	c->active_ns = c->server->now;
 	if (r->nr_reading)
@@ -258,6 +259,7 @@ static void lz_reply_read(struct lz_client *c, struct lz_reply *r)
 
 		r->nr_reading += reads;
 		c->nr_reading += reads;
+		c->server->nr_reading += reads;
 	}
 	if (!r->nr_reading)
 		lz_reply_settle(c, r);

@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #ifndef IORING_SETUP_SUBMIT_ALL
 #define IORING_SETUP_SUBMIT_ALL (1U << 7)
@@ -39,6 +41,14 @@ static struct io_uring_sqe *lz_ring_sqe(struct lz_ring *r, int *err);
 static int lz_ring_poll_for(struct lz_ring *r, int fd, unsigned events, struct lz_tag tag);
 static int lz_ring_entered(int ret);
 static bool lz_ring_deferred_work(const struct lz_ring *r);
+
+uint64_t lz_ring_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
 int lz_ring_open(struct lz_ring *r, unsigned entries)
 {
@@ -164,6 +174,20 @@ int lz_ring_wait(struct lz_ring *r, int64_t timeout_ns)
 	ts.tv_sec = timeout_ns / 1000000000;
 	ts.tv_nsec = timeout_ns % 1000000000;
 	return lz_ring_entered(io_uring_submit_and_wait_timeout(&r->uring, &cqe, 1, &ts, NULL));
+}
+
+bool lz_ring_look(struct lz_ring *r, uint64_t for_ns)
+{
+	uint64_t until = lz_ring_now() + for_ns;
+
+	(void)lz_ring_submit(r);
+	/*
+	 * The thread that is looked for may be woken on this CPU, and would wait for the end of our slice
+	 * there, which is longer than any look.
+	 */
+	while (!lz_ring_has_work(r) && lz_ring_now() < until)
+		sched_yield();
+	return lz_ring_has_work(r);
 }
 
 bool lz_ring_has_work(const struct lz_ring *r)

@@ -26,6 +26,8 @@ struct lz_completion {
 	bool more; /* a watch goes on: more completions will come of it */
 };
 
+uint64_t lz_ring_now(void); /* CLOCK_MONOTONIC */
+
 /*
  * @entries: the submission queue; completions have four times the room. Only the calling thread may
  * use the ring afterwards. -EPERM where a sysctl or seccomp forbids io_uring, -EOPNOTSUPP where it
@@ -67,6 +69,11 @@ int lz_ring_submit(struct lz_ring *r);
  * all). 0 also after a timeout or a signal: the caller's clock says which.
  */
 int lz_ring_wait(struct lz_ring *r, int64_t timeout_ns);
+/*
+ * Submits, and looks for something to reap for so long, without waiting for it: who completes has no
+ * sleeper to wake. Whoever else is to run on this CPU does so first. True if there is something.
+ */
+bool lz_ring_look(struct lz_ring *r, uint64_t for_ns);
 /* True if reap() should be called; touches no kernel. */
 bool lz_ring_has_work(const struct lz_ring *r);
 /*

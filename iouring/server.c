@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "iouring/server_priv.h"
@@ -29,8 +28,8 @@ enum { LOG_BURST = 2000, LOG_RATE = 20, LOG_LINE = 1024 };
 static const uint64_t SECOND = 1000000000;
 
 static bool lz_server_may_take(const struct lz_server *s, bool demand);
-static uint64_t lz_server_clock(void);
 static uint64_t lz_server_shortest(const struct lz_server_options *o);
+static bool lz_server_look(struct lz_server *s, int64_t timeout_ns);
 static int64_t lz_server_patience(const struct lz_server *s, int64_t timeout_ns);
 static void lz_server_completed(struct lz_server *s, const struct lz_completion *c);
 static void lz_server_poll(struct lz_server *s);
@@ -58,13 +57,14 @@ int lz_server_open(struct lz_server **out, const struct lz_server_options *o)
 	s->o.silent_ns = o->silent_ns ? o->silent_ns : 60 * SECOND;
 	s->o.header_ns = o->header_ns ? o->header_ns : 10 * SECOND;
 	s->o.close_ns = o->close_ns ? o->close_ns : 10 * SECOND;
-	s->o.clock = o->clock ? o->clock : lz_server_clock;
+	s->o.clock = o->clock ? o->clock : lz_ring_now;
 	TAILQ_INIT(&s->demand);
 	TAILQ_INIT(&s->bulk);
 	TAILQ_INIT(&s->send);
 	TAILQ_INIT(&s->shake);
 	TAILQ_INIT(&s->stuck);
 	TAILQ_INIT(&s->gone);
+	lz_spin_init(&s->spin, o->busy_poll_ns);
 	s->log_tokens = LOG_BURST;
 	s->now = s->log_ns = s->o.clock();
 	s->next_check = s->accept_again = UINT64_MAX;
@@ -160,12 +160,17 @@ void lz_server_stop(struct lz_server *s)
 
 int lz_server_turn(struct lz_server *s, int64_t timeout_ns)
 {
+	uint64_t begun = lz_ring_now(), urgent = s->urgent;
+	int64_t patience_ns = lz_server_patience(s, timeout_ns);
+	/* Nor does it look for a disk. */
+	bool waits = patience_ns && !s->nr_reading;
 	struct lz_completion c[COMPLETIONS];
 	unsigned n;
-	int ret;
+	int ret = 0;
 
 	lz_server_poll(s);
-	ret = lz_ring_wait(&s->ring, lz_server_patience(s, timeout_ns));
+	if (!waits || !lz_server_look(s, patience_ns))
+		ret = lz_ring_wait(&s->ring, patience_ns);
 	if (ret)
 		return ret;
 	s->now = s->o.clock();
@@ -177,6 +182,8 @@ int lz_server_turn(struct lz_server *s, int64_t timeout_ns)
 	s->moved = false;
 	s->sealable = LZ_SERVER_SEALED;
 	lz_server_flush(s);
+	if (waits)
+		lz_spin_note(&s->spin, s->now - begun, s->urgent != urgent);
 	lz_server_serve(s, &s->demand, true);
 	lz_server_serve(s, &s->bulk, false);
 	lz_server_shake(s);
@@ -268,14 +275,6 @@ static bool lz_server_may_take(const struct lz_server *s, bool demand)
 	return s->nr_free > LZ_SERVER_RESERVE;
 }
 
-static uint64_t lz_server_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t lz_server_shortest(const struct lz_server_options *o)
 {
 	uint64_t shortest = o->silent_ns;
@@ -287,6 +286,15 @@ static uint64_t lz_server_shortest(const struct lz_server_options *o)
 	if (o->idle_ns && o->idle_ns < shortest)
 		shortest = o->idle_ns;
 	return shortest;
+}
+
+static bool lz_server_look(struct lz_server *s, int64_t timeout_ns)
+{
+	uint64_t look_ns = lz_spin_ns(&s->spin);
+
+	if (timeout_ns >= 0 && (uint64_t)timeout_ns < look_ns)
+		look_ns = 0;
+	return look_ns && lz_ring_look(&s->ring, look_ns);
 }
 
 /* Not at all where the last turn left something that can be done. */

@@ -38,6 +38,8 @@ struct lz_server_options {
 	 * dropped after so long. 0: 60 s, 10 s, 10 s.
 	 */
 	uint64_t silent_ns, header_ns, close_ns;
+	/* Looks for what threads wait for so long before it sleeps, while that finds some; 0: never. */
+	uint64_t busy_poll_ns;
 	bool once; /* ends when its first client has had all it wants */
 	const struct lz_tls
 		*tls; /* every client must speak it; NULL: plain text. Outlives the server */

@@ -12,6 +12,7 @@
 #include "iouring/net.h"
 #include "iouring/pool.h"
 #include "iouring/server.h"
+#include "iouring/spin.h"
 
 enum {
 	/* 4 MiB keep a few disks busy; what is in the page cache passes through the same few of them. */
@@ -158,6 +159,9 @@ struct lz_server {
 	unsigned nr_working; /* clients that want a buffer or have one */
 	unsigned nr_free;
 	unsigned free[LZ_SERVER_BUFFERS];
+	unsigned nr_reading; /* of all clients */
+	struct lz_spin spin;
+	uint64_t urgent;                /* requests that threads wait for, so far */
 	uint64_t lent;                  /* a bit a buffer: to a stream that threads wait for */
 	struct lz_clients demand, bulk; /* have work that a buffer can be used for */
 	struct lz_clients send;         /* may have something ready */

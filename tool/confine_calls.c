@@ -94,6 +94,7 @@ static const struct call {
 	{ .nr = SCMP_SYS(io_uring_enter), .roles = BOTH },
 	{ .nr = SCMP_SYS(io_uring_setup), .roles = FILL },
 	{ .nr = SCMP_SYS(io_uring_register), .roles = FILL },
+	{ .nr = SCMP_SYS(sched_yield), .roles = BOTH },
 	{ .nr = SCMP_SYS(poll), .roles = ALL },
 	{ .nr = SCMP_SYS(ppoll), .roles = ALL },
 	{ .nr = SCMP_SYS(epoll_create1), .roles = FILL },

@@ -42,6 +42,7 @@ static const char HELP[] =
 	"      --once                  end when the first client has had all it wants, as CRIU's does\n"
 	"      --max-clients N         connections at a time (256); a lazyd makes two\n"
 	"      --idle-timeout S        drop who neither asks nor takes for so long (600; 0: never)\n"
+	"      --busy-poll US          look for requests so long before sleeping, while it pays (30)\n"
 	"      --tls                   the wire speaks TLS; both ends show a certificate\n"
 	"      --tls-cacert FILE       trust only who this CA signed (default: whom the system trusts,\n"
 	"                              and /etc/pki/CA/cacert.pem if it is there)\n"
@@ -69,6 +70,7 @@ enum {
 	OPT_ONCE,
 	OPT_MAX_CLIENTS,
 	OPT_IDLE_TIMEOUT,
+	OPT_BUSY_POLL,
 	OPT_JSON,
 	OPT_LAZY_PAGES,
 	OPT_PID,
@@ -87,6 +89,7 @@ static const struct option OPTIONS[] = {
 	{ "once", no_argument, NULL, OPT_ONCE },
 	{ "max-clients", required_argument, NULL, OPT_MAX_CLIENTS },
 	{ "idle-timeout", required_argument, NULL, OPT_IDLE_TIMEOUT },
+	{ "busy-poll", required_argument, NULL, OPT_BUSY_POLL },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "lazy-pages", no_argument, NULL, OPT_LAZY_PAGES },
 	{ "pid", required_argument, NULL, OPT_PID },
@@ -106,7 +109,7 @@ struct serve {
 	struct lz_service service;
 	const char *address, *port;
 	int ps_socket; /* -1: it listens */
-	uint32_t max_clients, idle_timeout_s;
+	uint32_t max_clients, idle_timeout_s, busy_poll_us;
 	bool once, json, lazy_pages;
 	struct lz_served served;
 	struct lz_addr at;
@@ -151,6 +154,16 @@ static int take_served(struct serve *s, int c)
 	}
 }
 
+static int take_number(struct serve *s, long least, long most, const char *what, uint32_t *to)
+{
+	long n = lz_service_number(optarg, most);
+
+	if (n < least)
+		return lz_service_usage(&s->service, what, optarg);
+	*to = (uint32_t)n;
+	return -1;
+}
+
 static int take_option(struct serve *s, int c)
 {
 	long n;
@@ -174,20 +187,15 @@ static int take_option(struct serve *s, int c)
 		s->ps_socket = (int)n;
 		return -1;
 	case OPT_MAX_CLIENTS:
-		n = lz_service_number(optarg, 65536);
-		if (n <= 0)
-			return lz_service_usage(&s->service,
-						"--max-clients takes a number from 1 to 65536, not",
-						optarg);
-		s->max_clients = (uint32_t)n;
-		return -1;
+		return take_number(s, 1, 65536, "--max-clients takes a number from 1 to 65536, not",
+				   &s->max_clients);
 	case OPT_IDLE_TIMEOUT:
-		n = lz_service_number(optarg, 1000000000);
-		if (n < 0)
-			return lz_service_usage(&s->service, "--idle-timeout takes seconds, not",
-						optarg);
-		s->idle_timeout_s = (uint32_t)n;
-		return -1;
+		return take_number(s, 0, 1000000000, "--idle-timeout takes seconds, not",
+				   &s->idle_timeout_s);
+	case OPT_BUSY_POLL:
+		return take_number(s, 0, 1000000,
+				   "--busy-poll takes microseconds up to 1000000, not",
+				   &s->busy_poll_us);
 	case OPT_ONCE:
 		s->once = true;
 		return -1;
@@ -224,6 +232,7 @@ static int parse(struct serve *s, int argc, char **argv)
 			     .port = "0",
 			     .ps_socket = -1,
 			     .idle_timeout_s = 600,
+			     .busy_poll_us = 30,
 			     .once = as_criu,
 			     .listen_fd = -1 };
 	lz_service_init(&s->service, argv[0]);
@@ -261,6 +270,7 @@ static int open_server(struct serve *s, int images_fd)
 	struct lazyd_server_options o = { .size = sizeof(o),
 					  .max_clients = s->max_clients,
 					  .idle_timeout_s = s->idle_timeout_s,
+					  .busy_poll_ns = s->busy_poll_us * UINT64_C(1000),
 					  .once = s->once || s->ps_socket >= 0,
 					  .log = log_line,
 					  .log_arg = &s->service.log,

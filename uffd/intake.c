@@ -209,6 +209,7 @@ void lz_intake_begin(struct lz_loop *l, uint32_t req)
 	int r = s->ops->begin(s, &l->ring, &q->read);
 
 	q->in_flight = !r;
+	l->nr_urgent += !r && q->read.urgent;
 	q->put_off = is_passing(r);
 	l->put_off = l->put_off || q->put_off;
 	/* Who is to answer later may be who waits for the turn to return. */
@@ -250,6 +251,10 @@ void lz_intake_ended(struct lz_loop *l, uint32_t req, int64_t result)
 	struct lz_loop_memory *m = &l->memory[q->memory];
 	const struct lz_memory_source *from = source_of(l, q);
 
+	if (q->in_flight && q->read.urgent) {
+		l->nr_urgent--;
+		l->urgent_ended++;
+	}
 	q->in_flight = false;
 	q->put_off = is_passing(ev.res);
 	l->put_off = l->put_off || q->put_off;

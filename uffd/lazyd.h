@@ -420,6 +420,8 @@ struct lazyd_server_options {
 	const struct lazyd_tls
 		*tls; /* clients must speak it, and have a certificate; NULL: plain text */
 	const uint8_t *identity; /* LAZYD_IDENTITY_LEN bytes; NULL: that of the images */
+	/* As an engine's: turn() looks for so long for what threads wait for. 0: never. */
+	uint64_t busy_poll_ns;
 };
 
 struct lazyd_server_stats {

@@ -58,16 +58,6 @@ void lz_loop_log(struct lz_loop *l, enum lazyd_log level, const char *format, ..
 	l->log(l->log_arg, level, line);
 }
 
-/* To a CPU: another thread of its core may have the better of it. */
-static void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
 /* Completions first, before every single action: a fault waits behind one and no more. True if it
  * came to an end, false if its time did. */
 static bool work(struct lz_loop *l)
@@ -140,13 +130,10 @@ static void leave(struct lz_loop *l, bool more)
 		(void)eventfd_write(l->event_fd, 1);
 }
 
-/* For a moment, without entering the kernel but to hand over what was prepared. */
-static bool look_for_work(struct lz_loop *l, uint64_t until)
+/* What is worth looking for, so far: faults, and bytes that threads wait for. */
+static uint64_t nr_hits(const struct lz_loop *l)
 {
-	(void)lz_ring_submit(&l->ring);
-	while (!lz_ring_has_work(&l->ring) && lz_loop_now() < until)
-		relax();
-	return lz_ring_has_work(&l->ring);
+	return l->state->stats.n.faults + l->urgent_ended;
 }
 
 /* There is nothing else to do: for a moment, what a fault may soon ask for is put at hand. */
@@ -161,7 +148,8 @@ static void prepare(struct lz_loop *l)
 /* Waits for something to do, and does it; *dry: what work() said. */
 static int wait_and_work(struct lz_loop *l, uint64_t deadline, int64_t timeout_ns, bool *dry)
 {
-	uint64_t begun, look_ns = lz_spin_ns(&l->spin), waited_ns, faults;
+	struct lz_spin *spin = &l->spin[l->nr_urgent > 0];
+	uint64_t begun, look_ns = lz_spin_ns(spin), waited_ns, hits;
 	int r = 0;
 
 	if (l->prepares)
@@ -170,20 +158,20 @@ static int wait_and_work(struct lz_loop *l, uint64_t deadline, int64_t timeout_n
 	timeout_ns = least_timeout(deadline, begun, timeout_ns);
 	if (timeout_ns >= 0 && (uint64_t)timeout_ns < look_ns)
 		look_ns = 0;
-	if (!look_ns || !look_for_work(l, begun + look_ns))
+	if (!look_ns || !lz_ring_look(&l->ring, look_ns))
 		r = lz_ring_wait(&l->ring, timeout_ns);
 	if (r)
 		return r;
 	lz_loop_look(l);
 	waited_ns = l->now_ns - begun;
-	faults = l->state->stats.n.faults;
+	hits = nr_hits(l);
 	if (lz_ring_has_work(&l->ring) || deadline != UINT64_MAX) {
 		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_TICK });
 		lz_remote_attend(l);
 		*dry = work(l);
 		lz_remote_attend(l);
 	}
-	lz_spin_note(&l->spin, waited_ns, l->state->stats.n.faults != faults);
+	lz_spin_note(spin, waited_ns, nr_hits(l) != hits);
 	return 0;
 }
 
@@ -314,7 +302,8 @@ int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_o
 	l->closed = o->closed;
 	l->closed_arg = o->closed_arg;
 	l->watch_fd = l->event_fd = -1;
-	lz_spin_init(&l->spin, o->busy_poll_ns);
+	for (unsigned i = 0; i < 2; i++)
+		lz_spin_init(&l->spin[i], o->busy_poll_ns);
 	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	r = l->stop_fd < 0 || l->timer_fd < 0 ? -errno : 0;

@@ -17,12 +17,12 @@
 #include "iouring/pool.h"
 #include "iouring/ring.h"
 #include "iouring/source.h"
+#include "iouring/spin.h"
 #include "iouring/stream.h"
 #include "pagemap/memory.h"
 #include "uffd/copiers.h"
 #include "uffd/lazyd.h"
 #include "uffd/limits.h"
-#include "uffd/spin.h"
 #include "uffd/state.h"
 
 /* A memory made known by lazyd_add(), with its sources opened. */
@@ -81,9 +81,13 @@ struct lz_loop {
 	uint64_t now_ns; /* as it was when the loop last looked */
 	struct lz_source *prepares; /* may have something to prepare, or NULL */
 	uint64_t gauged_ns;
-	struct lz_spin spin;
 	struct lz_copiers copiers;
 	uint64_t nr_faults, faulted_ns; /* of those seen: how many, and when the last was */
+	/* Reads under way that threads wait for; ends of such reads so far. */
+	uint32_t nr_urgent;
+	uint64_t urgent_ended;
+	struct lz_spin
+		spin[2]; /* [are there such reads]: what is waited for then comes in its own time */
 };
 
 int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_options *o);

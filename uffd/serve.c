@@ -235,6 +235,7 @@ int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
 			   .software = "lazyd " LAZYD_VERSION },
 		.max_clients = o.max_clients ? o.max_clients : CLIENTS_DEFAULT,
 		.idle_ns = o.idle_timeout_s * UINT64_C(1000000000),
+		.busy_poll_ns = o.busy_poll_ns,
 		.once = o.once,
 		.tls = (const struct lz_tls *)o.tls,
 	};

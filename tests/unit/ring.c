@@ -230,6 +230,33 @@ START_TEST(times_out_when_it_submits_as_well)
 }
 END_TEST
 
+START_TEST(looks)
+{
+	struct lz_completion c;
+	int64_t begun = now_ns();
+	int p[2], status;
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(p), 0);
+	ck_assert_int_eq(lz_ring_poll(&ring, p[0], read_tag(1)), 0);
+	ck_assert(!lz_ring_look(&ring, 5000000));
+	ck_assert_int_ge(now_ns() - begun, 5000000);
+	/* What comes while it looks is seen, without the ring being entered. */
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid)
+		_exit(write(p[1], "x", 1) != 1);
+	while (!lz_ring_look(&ring, 1000000000))
+		continue;
+	ck_assert_uint_eq(lz_ring_reap(&ring, &c, 1), 1);
+	ck_assert(c.res & POLLIN);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	close(p[0]);
+	close(p[1]);
+}
+END_TEST
+
 static void on_alarm(int sig)
 {
 	(void)sig;
@@ -401,6 +428,7 @@ int main(void)
 	tcase_add_test(t, cancels);
 	tcase_add_test(t, times_out);
 	tcase_add_test(t, times_out_when_it_submits_as_well);
+	tcase_add_test(t, looks);
 	tcase_add_loop_test(t, a_signal_ends_a_wait, 0, 4);
 	tcase_add_test(t, nothing_is_lost_when_queues_are_full);
 	tcase_add_test(t, many_reads);

@@ -2,12 +2,12 @@
 /* When to look and when to sleep, as streams of waits tell. */
 #include <check.h>
 
+#include "iouring/spin.h"
 #include "tests/lib/suite.h"
-#include "uffd/spin.h"
 
 enum { MAX_NS = 30000 };
 
-/* Sleeps that a fault has ended soon: begins to look after so many. */
+/* Sleeps that have ended soon, with a hit: begins to look after so many. */
 static unsigned sleeps_before_looking(struct lz_spin *s)
 {
 	unsigned n = 0;
@@ -89,7 +89,7 @@ START_TEST(looks_while_it_finds)
 }
 END_TEST
 
-/* A thread on the same CPU: sleeps end soon, looks find nothing. */
+/* Where looking keeps it from coming: sleeps end soon, looks find nothing. */
 START_TEST(stops_where_looking_keeps_them_from_coming)
 {
 	struct lz_spin s;

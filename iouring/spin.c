@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The bookkeeping of spin.h. */
-#include "uffd/spin.h"
+#include "iouring/spin.h"
 
 enum {
 	CREDIT_MAX = 8,
@@ -37,13 +37,13 @@ static void looked(struct lz_spin *s, bool hit)
 	s->hopes = 0;
 }
 
-void lz_spin_note(struct lz_spin *s, uint64_t waited_ns, bool fault)
+void lz_spin_note(struct lz_spin *s, uint64_t waited_ns, bool hit)
 {
 	if (s->credit) {
-		looked(s, fault && waited_ns <= s->max_ns);
+		looked(s, hit && waited_ns <= s->max_ns);
 		return;
 	}
-	s->hopes = s->max_ns && fault && waited_ns <= s->max_ns + WAKE_NS ? s->hopes + 1 : 0;
+	s->hopes = s->max_ns && hit && waited_ns <= s->max_ns + WAKE_NS ? s->hopes + 1 : 0;
 	if (s->hopes < s->wanted)
 		return;
 	s->credit = 1;
