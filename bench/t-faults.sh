@@ -6,6 +6,7 @@
 # both ends and lazyd at both ends. Started by run; shares the surroundings of the tests.
 #
 #   ROUNDS   3 unless told
+#   ONLY     the cases in which this extended regular expression is found, all unless told: '^hot random 1 16'
 # shellcheck source=tests/net/lib-net.sh
 . "${srcdir:?}/tests/net/lib-net.sh"
 # shellcheck source=bench/lib.sh
@@ -80,6 +81,7 @@ remote random 1 1 -s
 END
 for ((round = 0; round < ${ROUNDS:-3}; round++)); do
 	for case in "${all[@]}"; do
+		[[ $case =~ ${ONLY:-.} ]] || continue
 		read -ra arguments <<<"$case"
 		for DAEMON in criu lazyd; do
 			faults "${arguments[@]}"

@@ -58,8 +58,11 @@ void lz_loop_log(struct lz_loop *l, enum lazyd_log level, const char *format, ..
 	l->log(l->log_arg, level, line);
 }
 
-/* Completions first, before every single action: a fault waits behind one and no more. True if it
- * came to an end, false if its time did. */
+/*
+ * Completions first, before every single action: a fault waits behind one and no more. True if it came
+ * to an end, false if its time did, or if the caller has to look at something: it may have a space
+ * whose threads wait. Not at once, so that whoever calls without end cannot keep faults from being answered.
+ */
 static bool work(struct lz_loop *l)
 {
 	uint64_t until = l->now_ns + TURN_NS;
@@ -77,7 +80,7 @@ static bool work(struct lz_loop *l)
 		lz_remote_attend(l);
 		(void)lz_ring_submit(&l->ring);
 		lz_loop_look(l);
-		if (l->now_ns >= until)
+		if (l->called || l->now_ns >= until)
 			return false;
 	}
 }

@@ -9,7 +9,10 @@
 
 #include "tests/live/live.h"
 
-enum { PAGES = 2048 };
+enum { PAGES = 2048, MANY = 8192 };
+/* What a turn may bring when its caller is called: 16 actions until it looks, and 16 more; half of them
+ * place a slice of 16 pages. */
+enum { CALLED_PAGES = 16 * 16 };
 
 static void touch_when_told(struct live *l)
 {
@@ -43,6 +46,31 @@ static void serve_stopped(struct live *l)
 	live_say(l);
 	live_start(l);
 	live_fill(l);
+	live_end(l, 0);
+}
+
+/* However much there is to do, who has something to say is heard soon: perhaps threads wait for it. */
+static void serve_called(struct live *l)
+{
+	int pipe_fd[2];
+	char byte;
+
+	LIVE_CHECK(l, pipe2(pipe_fd, O_CLOEXEC) == 0);
+	live_begin(l, NULL);
+	live_task(l);
+	live_attach(l);
+	live_start(l);
+	LIVE_CHECK(l, lazyd_watch(l->l, pipe_fd[0]) == 0);
+	LIVE_CHECK(l, write(pipe_fd[1], "c", 1) == 1);
+	for (uint64_t n = 1; n <= 4; n++) { /* and again, for it has not been read */
+		LIVE_CHECK(l, lazyd_turn(l->l, -1) == 1);
+		lazyd_stats(l->l, NULL, &l->stats);
+		LIVE_CHECK(l, l->stats.pages_sweep && l->stats.pages_sweep <= n * CALLED_PAGES);
+	}
+	LIVE_CHECK(l, read(pipe_fd[0], &byte, 1) == 1);
+	LIVE_CHECK(l, lazyd_watch(l->l, -1) == 0);
+	live_fill(l);
+	live_say(l);
 	live_end(l, 0);
 }
 
@@ -149,6 +177,7 @@ static void serve_nothing(struct live *l)
 
 const struct live_case live_cases_api[] = {
 	{ "stop", PAGES, 0, touch_when_told, serve_stopped },
+	{ "called", MANY, 0, touch_when_told, serve_called },
 	{ "polled", PAGES, 0, touch_halves, serve_polled },
 	{ "refusals", PAGES, 0, live_touch_all, serve_refusing },
 	{ "nothing", PAGES, 0, live_touch_all, serve_nothing },
