@@ -34,6 +34,20 @@ int lz_fds_each(void (*see)(void *arg, int fd, const char *link), void *arg)
 	return 0;
 }
 
+void lz_fds_reserve(int fd, unsigned more)
+{
+	int low = fcntl(fd, F_DUPFD_CLOEXEC, 3), high = -1;
+
+	if (low < 0)
+		return;
+	/* EINVAL: above the limit. */
+	for (; high < 0 && more; more /= 2)
+		high = fcntl(fd, F_DUPFD_CLOEXEC, low + (int)more);
+	if (high >= 0)
+		(void)close(high);
+	(void)close(low);
+}
+
 bool lz_fds_is_socket(int fd, const char *path, bool *listens)
 {
 	struct sockaddr_un a = { 0 };

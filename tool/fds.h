@@ -18,6 +18,12 @@ int lz_fds_each(void (*see)(void *arg, int fd, const char *link), void *arg);
  * -errno: it would be read and polled in vain.
  */
 int lz_fds_check_uffd(int fd, uint64_t at, uint64_t len);
+/*
+ * Makes room for @more descriptors by means of @fd, any one, before another process shares the table: to make a shared one larger takes
+ * the kernel an RCU grace period, tens of milliseconds on a busy machine, and who needs it is the keeper
+ * that hears of the next process. What cannot be had is done without.
+ */
+void lz_fds_reserve(int fd, unsigned more);
 /* Is @fd a unix socket that is bound to @path, or was accepted there? And does it listen? */
 bool lz_fds_is_socket(int fd, const char *path, bool *listens);
 /* The process of a pidfd; -1: it has ended. */

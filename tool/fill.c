@@ -13,9 +13,13 @@
 
 #include "tool/collapse.h"
 #include "tool/confine.h"
+#include "tool/fds.h"
 #include "tool/out.h"
 #include "tool/session.h"
 #include "tool/tool.h"
+
+/* Descriptors of a task or a VM; and those of the worker, and of children while their parents are filled. */
+enum { DESCRIPTORS = 3, OTHERS = 64 };
 
 /* ---- set-up ---- */
 
@@ -243,8 +247,10 @@ static void make_huge(struct lz_fill *f)
 /* Keeper and worker: each may find itself the other, as long as there is anything to do. */
 static int serve(struct lz_fill *f)
 {
+	uint32_t nr = f->o.vm.socket ? LZ_GUESTS_MAX : f->nr_tasks;
 	int r;
 
+	lz_fds_reserve(f->session->session_fd, DESCRIPTORS * nr + OTHERS);
 	if (f->resume == LZ_RESUME_GO)
 		r = lz_keeper_succeed(f, f->stored ? "restarted version=" LAZYD_VERSION
 						   : "upgraded version=" LAZYD_VERSION);
