@@ -8,8 +8,10 @@
  *   is owed nothing.
  *
  * Faults come before the placing of background bytes, so that a fault waits behind one slice and
- * not behind all that happen to have arrived. What is wanted is asked for before that too: a disk
- * that has nothing to do while pages are placed is half as fast. Running ahead is in ahead.c,
+ * not behind all that happen to have arrived. They are answered as they came, those of all spaces
+ * together: nobody's page is placed while that of somebody who has waited longer is here as well (but
+ * for a stalled space). What is wanted is asked for before background bytes are placed too: a disk that
+ * has nothing to do meanwhile is half as fast. Running ahead is in ahead.c,
  * requests are in reqs.c.
  */
 #include "uffd/engine_priv.h"
@@ -141,16 +143,41 @@ static bool next_place(struct lz_engine *e, struct lz_req *q, struct lz_action *
 	return false;
 }
 
-static bool next_req(struct lz_engine *e, bool demanded, struct lz_action *out)
+static bool can_be_placed(const struct lz_engine *e, const struct lz_req *q)
+{
+	return !e->space[q->space].retry_ns && !e->space[q->space].kill;
+}
+
+/* Of those whose bytes are here, the one that has been waited for longest, in whatever space. */
+static struct lz_req *waited_for(struct lz_engine *e)
+{
+	struct lz_req *oldest = NULL;
+	uint32_t i = 0;
+
+	for (; (i = lz_reqs_placing(e, i, true)) != LZ_REQ_NONE; i++)
+		if (can_be_placed(e, &e->req[i]) &&
+		    (!oldest || e->req[i].since_ns < oldest->since_ns))
+			oldest = &e->req[i];
+	return oldest;
+}
+
+static bool next_demanded(struct lz_engine *e, struct lz_action *out)
+{
+	struct lz_req *q;
+
+	while ((q = waited_for(e)))
+		if (next_place(e, q, out))
+			return true;
+	return false;
+}
+
+static bool next_arrived(struct lz_engine *e, struct lz_action *out)
 {
 	uint32_t i = 0;
 
-	for (; (i = lz_reqs_placing(e, i, demanded)) != LZ_REQ_NONE; i++) {
-		const struct lz_space *s = &e->space[e->req[i].space];
-
-		if (!s->retry_ns && !s->kill && next_place(e, &e->req[i], out))
+	for (; (i = lz_reqs_placing(e, i, false)) != LZ_REQ_NONE; i++)
+		if (can_be_placed(e, &e->req[i]) && next_place(e, &e->req[i], out))
 			return true;
-	}
 	return false;
 }
 
@@ -298,11 +325,12 @@ static bool next_close(struct lz_engine *e, struct lz_action *out)
 
 static bool decide(struct lz_engine *e, struct lz_action *out)
 {
-	return next_wake(e, out) || next_kill(e, out) || next_req(e, true, out) ||
+	return next_wake(e, out) || next_kill(e, out) || next_demanded(e, out) ||
 	       next_fault(e, out) || next_crowded(e, out) ||
 	       (e->abandoned && next_abandon(e, out)) || lz_ahead_wanted(e, out) ||
-	       next_req(e, false, out) || next_release(e, out) || lz_ahead_neighbour(e, out) ||
-	       (!e->look_again && (lz_ahead_sweep(e, out) || next_close(e, out)));
+	       next_arrived(e, out) || next_release(e, out) ||
+	       (!e->look_again &&
+		(lz_ahead_neighbour(e, out) || lz_ahead_sweep(e, out) || next_close(e, out)));
 }
 
 bool lz_engine_next(struct lz_engine *e, struct lz_action *out)

@@ -174,7 +174,8 @@ void lz_reqs_demand(struct lz_engine *e, struct lz_req *q, uint64_t page, uint64
 	e->look_again = true; /* its bytes may have arrived */
 	if (page >= q->first + q->demanded)
 		q->demanded = page + 1 - q->first;
-	if (lz_reqs_test(&e->demanded, number))
+	/* Who has waited longer may come later: its space was stalled. */
+	if (lz_reqs_test(&e->demanded, number) && q->since_ns <= since_ns)
 		return;
 	lz_reqs_put(&e->demanded, number, true);
 	q->since_ns = since_ns;

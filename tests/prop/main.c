@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim [FROM [COUNT]]: that many schedules from that seed on. Fails on the first finding, naming its
- * seed, and at the end if an outcome that should have come up never did.
+ * sim [FROM [COUNT]]: that many schedules from that seed on, and in between those of fair.c. Fails on
+ * the first finding, naming its seed, and at the end if an outcome that should have come up never did.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -9,12 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/prop/fair.h"
 #include "tests/prop/kernel.h"
 #include "tests/prop/sim.h"
 #include "tests/prop/stores.h"
 #include "uffd/state.h"
 
 enum { ENOUGH = 20000 }; /* schedules after which every outcome must have been seen */
+enum { FAIR_EVERY = 8 }; /* of them, one of fair.c too */
 
 static volatile uint64_t current_seed;
 
@@ -32,6 +34,7 @@ static int report(uint64_t count)
 {
 	const struct k_outcomes *k = &k_outcomes;
 	const struct sim_outcomes *s = &sim_outcomes;
+	const struct fair_outcomes *f = &fair_outcomes;
 	const struct {
 		const char *name;
 		uint64_t n;
@@ -81,6 +84,11 @@ static int report(uint64_t count)
 		{ "unswept", s->unswept },
 		{ "recorded", s->recorded },
 		{ "record_over", s->record_over },
+		{ "fair_answered", f->answered },
+		{ "fair_late", f->late },
+		{ "fair_kept", f->kept },
+		{ "fair_crowded", f->crowded },
+		{ "fair_swept", f->swept },
 	};
 	int missing = 0;
 
@@ -111,6 +119,8 @@ int main(int argc, char **argv)
 
 		current_seed = seed;
 		sim_run(&g, st);
+		if (seed % FAIR_EVERY == 0)
+			fair_run(&g);
 	}
 	free(st);
 	return report(count);
