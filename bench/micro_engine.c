@@ -52,6 +52,8 @@ static uint64_t work(struct run *run)
 			ev.res = (int64_t)a.len;
 		} else if (a.type == LZ_ACT_CLOSE) {
 			ev.type = LZ_EV_CLOSED;
+		} else if (a.type == LZ_ACT_FETCH) {
+			ev.type = LZ_EV_FETCHED;
 		}
 		feed(run, ev);
 	}

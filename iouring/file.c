@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "iouring/cached.h"
 #include "iouring/ring.h"
 
 /*
@@ -40,11 +40,8 @@ enum { STREAK_MIN = 16, STRETCH_WINDOWS = 16 };
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
-#ifndef SYS_cachestat
-#define SYS_cachestat 451 /* Linux 6.5 */
-#endif
-/* Pages asked about in one mincore(), and beyond what was asked for. */
-enum { VEC_PAGES = 256, AHEAD_PAGES = 64 };
+/* Pages asked about beyond what was asked for. */
+enum { AHEAD_PAGES = 64 };
 
 /* Which way somebody goes; what was resident at @tick, and whether it has been mapped since then. */
 enum { ONWARD, BACKWARD, NR_WAYS };
@@ -76,6 +73,7 @@ struct lz_file {
 	int64_t looked_tick;
 	bool may_change; /* it is not looked at */
 	bool changed;
+	bool swept;   /* fetch() brings it in */
 	bool punched; /* it has got holes: each read looks for them */
 };
 
@@ -84,6 +82,8 @@ static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, siz
 static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len);
 static bool lz_file_at_hand(struct lz_source *s, uint64_t offset, size_t len);
 static bool lz_file_prepare(struct lz_source *s);
+static int lz_file_fetch(struct lz_source *s, struct lz_ring *ring, uint64_t offset, size_t len,
+			 struct lz_tag tag);
 static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len);
 static bool lz_file_has_changed(struct lz_source *s);
 static void lz_file_close(struct lz_source *s);
@@ -92,8 +92,6 @@ static bool lz_file_stays(const struct lz_file *f);
 static bool lz_file_is_prepared(const struct lz_file *f, uint64_t offset, size_t len);
 static void lz_file_compare(struct lz_file *f);
 static int64_t lz_file_tick(void);
-static uint64_t lz_file_resident_until(const struct lz_file *f, uint64_t from, uint64_t to);
-static bool lz_file_is_cached(const struct lz_file *f, uint64_t from, uint64_t to);
 static bool lz_file_map_windows(const struct lz_file *f, uint64_t from, uint64_t to);
 static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick,
 				int way);
@@ -111,6 +109,7 @@ static const struct lz_source_ops lz_file_ops = {
 	.resident = lz_file_resident,
 	.at_hand = lz_file_at_hand,
 	.prepare = lz_file_prepare,
+	.fetch = lz_file_fetch,
 	.at = lz_file_at,
 	.has_changed = lz_file_has_changed,
 	.close = lz_file_close,
@@ -236,12 +235,30 @@ static bool lz_file_prepare(struct lz_source *s)
 	end = ahead ? at + n : f->prepared;
 	at <<= WINDOW_SHIFT;
 	end = end < all ? end << WINDOW_SHIFT : f->size;
-	f->prepares = lz_file_resident_until(f, at, end) == end && lz_file_map_windows(f, at, end);
+	f->prepares = lz_cached_until(f->fd, f->page, f->map, at, end) == end &&
+		      lz_file_map_windows(f, at, end);
 	if (f->prepares && ahead)
 		f->prepared_end = (end + WINDOW_BYTES - 1) >> WINDOW_SHIFT;
 	else if (f->prepares)
 		f->prepared = at >> WINDOW_SHIFT;
 	return f->prepares;
+}
+
+static int lz_file_fetch(struct lz_source *s, struct lz_ring *ring, uint64_t offset, size_t len,
+			 struct lz_tag tag)
+{
+	struct lz_file *f = (struct lz_file *)s;
+
+	if (!lz_file_is_good(f) || f->punched || !f->truthful || !lz_file_holds(f, offset, len) ||
+	    lz_cached_holds(f->fd, f->page, offset, offset + len) ||
+	    lz_cached_until(f->fd, f->page, f->map, offset, offset + len) == offset + len)
+		return 0;
+	if (!f->swept)
+		lz_cached_want_huge(f->map, f->behind);
+	f->swept = true;
+	f->read_tick = lz_file_tick();
+	len += offset & (f->page - 1);
+	return !lz_ring_populate(ring, f->map + (offset & ~(f->page - 1)), len, tag);
 }
 
 static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len)
@@ -344,45 +361,6 @@ static int64_t lz_file_tick(void)
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-/*
- * Where the resident bytes from @from on end; looks no further than the page before @to. Not by
- * cachestat(), which is quicker: it counts pages whose read is under way, and a copy of those waits
- * for the disk.
- */
-static uint64_t lz_file_resident_until(const struct lz_file *f, uint64_t from, uint64_t to)
-{
-	uint64_t end = from & ~(f->page - 1);
-	unsigned char vec[VEC_PAGES];
-	struct stat st;
-	bool whole = true;
-
-	while (whole && end < to) {
-		uint64_t len = to - end < VEC_PAGES * f->page ? to - end : VEC_PAGES * f->page;
-		uint64_t pages = (len + f->page - 1) / f->page, n = 0;
-
-		if (mincore(f->map + end, len, vec) < 0)
-			return from;
-		while (n < pages && vec[n] & 1)
-			n++;
-		whole = n == pages;
-		end += n * f->page;
-	}
-	/* The page that the file ends in by now is resident, and zero from there on. */
-	if (fstat(f->fd, &st) < 0)
-		return from;
-	return (uint64_t)st.st_size < end ? (uint64_t)st.st_size : end;
-}
-
-/* Is every page in the cache, be it that its read is under way? Where the kernel does not say: no. */
-static bool lz_file_is_cached(const struct lz_file *f, uint64_t from, uint64_t to)
-{
-	uint64_t range[2] = { from, to - from }; /* struct cachestat_range */
-	uint64_t have[5];                        /* struct cachestat: in the cache, dirty, ... */
-
-	return !syscall(SYS_cachestat, f->fd, range, have, 0) &&
-	       have[0] == (to - from + f->page - 1) / f->page;
-}
-
 /* The kernel's windows are aligned where they are mapped to. */
 static bool lz_file_map_windows(const struct lz_file *f, uint64_t from, uint64_t to)
 {
@@ -411,14 +389,14 @@ static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end
 		k.start = k.end < len ? 0 : k.end - len;
 	}
 	k.end = k.end < f->size ? k.end : f->size;
-	if (k.start > offset || k.end < end || !lz_file_is_cached(f, k.start, k.end))
+	if (k.start > offset || k.end < end || !lz_cached_holds(f->fd, f->page, k.start, k.end))
 		return false;
 	if (f->nr_windows + STRETCH_WINDOWS > STREAM_MAX)
 		lz_file_map_anew(f);
 	f->nr_windows += STRETCH_WINDOWS;
 	if (!f->map || !lz_file_map_windows(f, k.start, k.end))
 		return false;
-	k.end = lz_file_resident_until(f, k.start, k.end);
+	k.end = lz_cached_until(f->fd, f->page, f->map, k.start, k.end);
 	f->known[way] = k;
 	return true;
 }
@@ -436,7 +414,8 @@ static void lz_file_ask(struct lz_file *f, uint64_t offset, uint64_t end, int64_
 	}
 	to = to < f->size ? to : f->size;
 	f->known[way] = (struct lz_file_known){ .start = offset,
-						.end = lz_file_resident_until(f, offset, to),
+						.end = lz_cached_until(f->fd, f->page, f->map,
+								       offset, to),
 						.tick = tick };
 }
 
@@ -475,6 +454,8 @@ static void lz_file_map(struct lz_file *f)
 	if (map == MAP_FAILED)
 		return;
 	f->map = map;
+	if (f->swept)
+		lz_cached_want_huge(f->map, f->behind);
 	f->truthful = mincore(f->map + f->behind, f->page, &vec) == 0 && !(vec & 1);
 }
 

@@ -10,8 +10,12 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
+#endif
 #ifndef IORING_SETUP_SUBMIT_ALL
 #define IORING_SETUP_SUBMIT_ALL (1U << 7)
 #endif
@@ -107,6 +111,18 @@ int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offse
 		io_uring_prep_read_fixed(sqe, fd, to, nbytes, offset, buffer);
 	else
 		io_uring_prep_read(sqe, fd, to, nbytes, offset);
+	sqe->user_data = lz_tag_pack(tag);
+	return 0;
+}
+
+int lz_ring_populate(struct lz_ring *r, void *at, size_t len, struct lz_tag tag)
+{
+	int ret;
+	struct io_uring_sqe *sqe = lz_ring_sqe(r, &ret);
+
+	if (!sqe)
+		return ret;
+	io_uring_prep_madvise(sqe, at, (off_t)len, MADV_POPULATE_READ);
 	sqe->user_data = lz_tag_pack(tag);
 	return 0;
 }
@@ -275,6 +291,7 @@ static int lz_ring_restrict(struct io_uring *uring)
 	struct io_uring_restriction may[] = {
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ_FIXED },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_MADVISE },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_POLL_ADD },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_NOP },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_ASYNC_CANCEL },

@@ -52,6 +52,11 @@ int lz_ring_register(struct lz_ring *r, void *base, size_t len, unsigned nr);
  */
 int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offset, int buffer,
 		 struct lz_tag tag);
+/*
+ * Has what is mapped at [@at, @at + @len) read into memory and into the page tables: MADV_POPULATE_READ,
+ * -EINVAL as the result before Linux 5.14.
+ */
+int lz_ring_populate(struct lz_ring *r, void *at, size_t len, struct lz_tag tag);
 int lz_ring_poll(struct lz_ring *r, int fd, struct lz_tag tag);     /* readable, once */
 int lz_ring_poll_out(struct lz_ring *r, int fd, struct lz_tag tag); /* writable, once */
 /*

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "iouring/tag.h"
+
 struct lz_ring;
 struct lz_source;
 
@@ -56,6 +58,13 @@ struct lz_source_ops {
 	 * no more to put. NULL: never.
 	 */
 	bool (*prepare)(struct lz_source *s);
+	/*
+	 * They will be read soon, slice by slice: brings them into memory. 0: they are there, or that
+	 * cannot be done; 1: it was begun, and ends by a completion of @tag, whatever its result.
+	 * NULL: never.
+	 */
+	int (*fetch)(struct lz_source *s, struct lz_ring *ring, uint64_t offset, size_t len,
+		     struct lz_tag tag);
 	/*
 	 * Where these bytes are mapped, whether resident or not; NULL where the source has no such
 	 * place. For the kernel to copy from (it answers EFAULT where the bytes are gone), never to

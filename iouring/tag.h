@@ -12,6 +12,7 @@ enum lz_tag_kind {
 	LZ_TAG_NONE,  /* nobody waits for it (a cancel's own completion) */
 	LZ_TAG_UFFD,  /* messages of a space; id = space */
 	LZ_TAG_READ,  /* bytes of a source; id = request */
+	LZ_TAG_FETCH, /* bytes of a source are in memory now; id = block */
 	LZ_TAG_PIDFD, /* a task has ended; id = space */
 	LZ_TAG_WATCH, /* the embedder's descriptor is readable */
 	LZ_TAG_STOP,  /* lazyd_stop() was called */

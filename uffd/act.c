@@ -70,6 +70,19 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 		lz_remote_attend(l);
 }
 
+/* Submitted at once: the disk is not to wait for what else there is to do. */
+static void do_fetch(struct lz_loop *l, const struct lz_action *a)
+{
+	struct lz_source *s = l->memory[l->state->slot[a->space].memory].source[a->source];
+	struct lz_tag tag = { .kind = LZ_TAG_FETCH, .id = a->req };
+
+	l->fetching[a->req] = s->ops->fetch && s->ops->fetch(s, &l->ring, a->offset, a->len, tag);
+	if (l->fetching[a->req])
+		(void)lz_ring_submit(&l->ring);
+	else
+		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_FETCHED, .req = a->req });
+}
+
 /* Where the bytes are, or NULL. */
 static const void *source_of(struct lz_loop *l, const struct lz_action *a)
 {
@@ -168,6 +181,9 @@ void lz_act(struct lz_loop *l, const struct lz_action *a)
 	switch (a->type) {
 	case LZ_ACT_READ:
 		do_read(l, a);
+		break;
+	case LZ_ACT_FETCH:
+		do_fetch(l, a);
 		break;
 	case LZ_ACT_COPY:
 	case LZ_ACT_ZERO:

@@ -15,9 +15,14 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static bool is_calm(const struct lz_engine *e)
+bool lz_ahead_is_calm(const struct lz_engine *e)
 {
 	return e->abandoned || !e->fault_ns || e->now_ns - e->fault_ns > LZ_CALM_NS;
+}
+
+bool lz_ahead_is_pressed(const struct lz_engine *e)
+{
+	return !lz_ahead_is_calm(e) && e->nr_storm < LZ_STORM_FAULTS;
 }
 
 /* Bytes of a slice: half as many while faults come, for each may have to wait behind one. */
@@ -25,8 +30,9 @@ static uint64_t slice_bytes(const struct lz_engine *e, bool remote)
 {
 	uint64_t bytes = remote ? lz_window_slice(&e->window) : LZ_SLICE_BYTES;
 
-	return is_calm(e) ? bytes
-			  : (bytes / 2 + LZ_WINDOW_PAGE - 1) & ~(uint64_t)(LZ_WINDOW_PAGE - 1);
+	return lz_ahead_is_calm(e)
+		       ? bytes
+		       : (bytes / 2 + LZ_WINDOW_PAGE - 1) & ~(uint64_t)(LZ_WINDOW_PAGE - 1);
 }
 
 static uint64_t slice_pages(const struct lz_engine *e, const struct lz_space *s,
@@ -51,7 +57,7 @@ uint64_t lz_ahead_slice(const struct lz_engine *e, const struct lz_space *s, uin
 static struct lz_req *take(struct lz_engine *e, enum lz_req_cause cause, bool remote)
 {
 	if (remote)
-		lz_window_press(&e->window, !is_calm(e));
+		lz_window_press(&e->window, !lz_ahead_is_calm(e));
 	if (remote && !lz_window_allows(&e->window, slice_bytes(e, true)))
 		return NULL;
 	return lz_reqs_take(e, cause, remote);
@@ -134,8 +140,7 @@ struct lz_space *lz_ahead_root(struct lz_engine *e, uint32_t memory)
 	return is_of(&e->space[e->root[memory]], memory);
 }
 
-/* The first page of [from, to) that is owed and not on its way; @to if none. */
-static uint64_t missing(const struct lz_space *s, uint64_t from, uint64_t to)
+uint64_t lz_ahead_missing(const struct lz_space *s, uint64_t from, uint64_t to)
 {
 	while ((from = lz_bits_next_within(&s->owed, from, to)) < to &&
 	       lz_bits_test(&s->busy, from))
@@ -166,7 +171,7 @@ static bool walk(struct lz_engine *e, struct lz_walk *k, uint32_t alone, bool re
 			return false;
 		--*left;
 		if (s)
-			page = missing(s, r->first + k->done, end);
+			page = lz_ahead_missing(s, r->first + k->done, end);
 		if (page == end)
 			continue;
 		if (s->retry_ns || lz_reqs_are_crowded(e, s, page, LZ_FOR_WANTED))
@@ -281,35 +286,57 @@ static uint64_t wanted_before(const struct lz_engine *e, const struct lz_space *
 	return first;
 }
 
-/* The next slice of a space's sweep: from the last fault outward, forward and backward in turn. */
-static bool sweep(struct lz_engine *e, uint32_t space, bool remote, struct lz_req *q,
-		  struct lz_action *out)
+/* The next slice, or block, of a space's sweep in one of its directions. */
+static bool sweep_to(struct lz_engine *e, uint32_t space, bool remote, bool backward,
+		     struct lz_req *q, struct lz_action *out)
 {
 	struct lz_space *s = &e->space[space];
 	struct lz_front *f = &s->front[remote];
-	uint64_t nr = s->owed.nr, ahead = nr, behind = nr, page, n;
+	uint64_t nr = s->owed.nr, ahead = nr, behind = nr, page, first, n;
+	enum lz_blocks_how how;
+	struct lz_block *b;
 
-	f->backward = !f->backward;
-	if (!f->backward)
+	if (!backward)
 		f->ahead = ahead = wanted_from(s, f->ahead, remote);
 	if (ahead == nr)
 		behind = wanted_before(e, s, f->behind, remote);
 	page = ahead < nr ? ahead : behind;
 	if (page == nr) { /* one front has come to its end, or pages were left between the two */
 		f->behind = 0;
-		f->ahead = page = ahead = wanted_from(s, f->backward ? f->ahead : 0, remote);
+		f->ahead = page = ahead = wanted_from(s, backward ? f->ahead : 0, remote);
 	}
 	if (page == nr)
 		page = ahead = wanted_from(s, 0, remote);
 	f->dry = page == nr;
-	if (f->dry || (!remote && lz_reqs_are_crowded(e, s, page, LZ_FOR_SWEEP)))
+	if (f->dry)
 		return false;
+	first = page;
 	n = lz_ahead_slice(e, s, page, LZ_SLICE_PAGES);
+	how = remote ? LZ_BLOCKS_SLICE : lz_blocks_ask(e, space, page, &b, out);
+	if (how == LZ_BLOCKS_FETCH) {
+		first = b->first;
+		n = b->nr;
+	} else if (how == LZ_BLOCKS_WAIT ||
+		   (!remote && lz_reqs_are_crowded(e, s, page, LZ_FOR_SWEEP))) {
+		return false;
+	}
+	f->backward = backward;
 	if (page == ahead)
-		f->ahead = page + n;
+		f->ahead = first + n;
 	else
-		f->behind = page;
-	return read_pages(e, q, space, page, n, LZ_FOR_SWEEP, out);
+		f->behind = first;
+	return how == LZ_BLOCKS_FETCH || read_pages(e, q, space, first, n, LZ_FOR_SWEEP, out);
+}
+
+/* From the last fault outward, forward and backward in turn; what keeps one waiting may be its source. */
+static bool sweep(struct lz_engine *e, uint32_t space, bool remote, struct lz_req *q,
+		  struct lz_action *out)
+{
+	const struct lz_front *f = &e->space[space].front[remote];
+	bool backward = !f->backward;
+
+	return sweep_to(e, space, remote, backward, q, out) ||
+	       (!f->dry && sweep_to(e, space, remote, !backward, q, out));
 }
 
 static bool sweep_kind(struct lz_engine *e, bool remote, struct lz_action *out)
@@ -330,11 +357,26 @@ static bool sweep_kind(struct lz_engine *e, bool remote, struct lz_action *out)
 	return false;
 }
 
+/* The next slice of what has been fetched. */
+static bool sweep_block(struct lz_engine *e, struct lz_action *out)
+{
+	struct lz_req *q = e->wanted[LZ_LOCAL].holds ? NULL : take(e, LZ_FOR_SWEEP, false);
+	const struct lz_block *b = q ? lz_blocks_here(e) : NULL;
+	const struct lz_space *s = b ? &e->space[b->space] : NULL;
+
+	if (!b || lz_reqs_are_crowded(e, s, b->next, LZ_FOR_SWEEP))
+		return false;
+	return read_pages(e, q, b->space, b->next,
+			  lz_ahead_slice(e, s, b->next, b->first + b->nr - b->next), LZ_FOR_SWEEP,
+			  out);
+}
+
 bool lz_ahead_sweep(struct lz_engine *e, struct lz_action *out)
 {
 	if (!e->started || e->abandoned || e->options.no_sweep)
 		return false;
 	if (e->has_remote && !e->released && sweep_kind(e, true, out))
 		return true;
-	return sweep_kind(e, false, out);
+	/* The next block is asked for before the one that is here is placed. */
+	return sweep_kind(e, false, out) || sweep_block(e, out);
 }

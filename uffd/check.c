@@ -87,6 +87,7 @@ void lz_engine_check(const struct lz_engine *e)
 	uint32_t open = 0, stalled = 0, kills = 0, wake_all = 0, crowded = 0;
 
 	check_reqs(e);
+	lz_blocks_check(e);
 	for (uint32_t i = 0; i < LZ_SPACES_MAX && i < e->nr_spaces + 1; i++) {
 		const struct lz_space *s = &e->space[i];
 		uint64_t held = 0;

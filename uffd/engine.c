@@ -399,6 +399,7 @@ static void feed_closed(struct lz_engine *e, uint32_t space)
 		if (e->hint[i].space != space)
 			e->hint[n++] = e->hint[i];
 	e->nr_hints = n;
+	lz_blocks_disown(e, space);
 	lz_space_close(s);
 	e->nr_open--;
 }
@@ -420,6 +421,7 @@ int lz_engine_feed(struct lz_engine *e, const struct lz_event *ev)
 	switch (ev->type) {
 	case LZ_EV_FAULT:
 		e->options.stats->n.faults++;
+		e->nr_storm = lz_ahead_is_calm(e) ? 1 : e->nr_storm + 1;
 		e->fault_ns = e->now_ns;
 		if (!s->gone)
 			feed_fault(e, (struct lz_fault){ ev->space, ev->minor, ev->range.start,
@@ -435,6 +437,9 @@ int lz_engine_feed(struct lz_engine *e, const struct lz_event *ev)
 		break;
 	case LZ_EV_READ:
 		feed_read(e, ev);
+		break;
+	case LZ_EV_FETCHED:
+		lz_blocks_fetched(e, ev->req);
 		break;
 	case LZ_EV_PLACED:
 		feed_placed(e, ev);

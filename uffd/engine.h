@@ -34,21 +34,24 @@ enum lz_action_type {
 	LZ_ACT_CONTINUE, /* map what the shared memory at dst has; then feed PLACED */
 	LZ_ACT_POISON,   /* make an access to dst a SIGBUS; then feed PLACED */
 	LZ_ACT_READ, /* fetch len bytes at offset of source to @skip of @req's buffer; later feed READ */
+	LZ_ACT_FETCH, /* have len bytes at offset of source in memory, for they will be read soon, slice by
+			 * slice; later feed FETCHED */
 	LZ_ACT_KILL,    /* kill the space's process: its memory cannot be had; then feed EXIT */
 	LZ_ACT_CLOSE,   /* owed nothing: unregister and close; then feed CLOSED */
 	LZ_ACT_RELEASE, /* nothing is owed of the remote source any more: it is never read again */
 };
 
 enum lz_event_type {
-	LZ_EV_FAULT,  /* a thread waits for the page at range.start */
-	LZ_EV_REMOVE, /* range will read as zero: MADV_DONTNEED and the like */
-	LZ_EV_UNMAP,  /* range is no longer mapped */
-	LZ_EV_REMAP,  /* range was moved to @to */
-	LZ_EV_FORK,   /* @child is a copy of @space; @words: room for its owed bits, or NULL */
-	LZ_EV_EXIT,   /* the space's process is gone */
-	LZ_EV_READ,   /* READ of @req ended: res bytes, or -errno */
-	LZ_EV_PLACED, /* COPY, ZERO, CONTINUE or POISON of @range returned: res bytes, or -errno */
-	LZ_EV_CLOSED, /* CLOSE was carried out: the space's number is free again */
+	LZ_EV_FAULT,   /* a thread waits for the page at range.start */
+	LZ_EV_REMOVE,  /* range will read as zero: MADV_DONTNEED and the like */
+	LZ_EV_UNMAP,   /* range is no longer mapped */
+	LZ_EV_REMAP,   /* range was moved to @to */
+	LZ_EV_FORK,    /* @child is a copy of @space; @words: room for its owed bits, or NULL */
+	LZ_EV_EXIT,    /* the space's process is gone */
+	LZ_EV_READ,    /* READ of @req ended: res bytes, or -errno */
+	LZ_EV_FETCHED, /* FETCH of @req ended, well or not */
+	LZ_EV_PLACED,  /* COPY, ZERO, CONTINUE or POISON of @range returned: res bytes, or -errno */
+	LZ_EV_CLOSED,  /* CLOSE was carried out: the space's number is free again */
 	LZ_EV_COSTLY, /* requests cost the remote source a lot, whatever they ask for: few, large ones */
 	LZ_EV_START,   /* every space is assembled: running ahead is allowed */
 	LZ_EV_SWEEP,   /* no_sweep is over: the rest is wanted too */
@@ -73,7 +76,7 @@ enum { LZ_REQ_NONE = UINT32_MAX };
 
 struct lz_action {
 	enum lz_action_type type;
-	uint32_t space, req, source;
+	uint32_t space, req, source; /* FETCH: @req is the number of a block, below LZ_BLOCKS_MAX */
 	uint64_t offset, len;
 	uint64_t skip;
 	struct lz_range dst;

@@ -38,6 +38,21 @@ struct lz_req {
 	struct lz_window_mark mark; /* of a remote READ */
 };
 
+/*
+ * Pages [first, first + nr) of a space, one behind the other in one source, which a FETCH has brought into
+ * memory; slice by slice they are read from @next on. Nobody is promised anything by it, and what is
+ * demanded of them is read as ever.
+ */
+enum lz_block_state { LZ_BLOCK_FREE, LZ_BLOCK_COMING, LZ_BLOCK_HERE };
+struct lz_block {
+	enum lz_block_state state;
+	bool orphan; /* COMING: its space was closed meanwhile */
+	uint32_t space, source;
+	const struct lz_plan *plan; /* compared, never looked into */
+	uint64_t first, nr, next;
+	uint64_t turn; /* they are read in the order in which they were asked for */
+};
+
 /* A set of requests, by number: states are found here and not in 256 structs. */
 struct lz_req_set {
 	uint64_t word[(LZ_REQS_MAX + 63) / 64];
@@ -83,6 +98,8 @@ struct lz_engine {
 	unsigned nr_wakes, nr_wake_all, nr_crowded;
 	struct lz_hint hint[LZ_HINTS_MAX];
 	unsigned nr_hints;
+	struct lz_block block[LZ_BLOCKS_MAX];
+	uint64_t nr_blocks;         /* asked for so far */
 	struct lz_wanted wanted[2]; /* by kind */
 	bool each_walks; /* each space goes through it by itself: there may be many of a memory */
 	uint32_t root[LZ_MEMORIES_MAX];        /* else: the space attached with a memory */
@@ -90,6 +107,7 @@ struct lz_engine {
 	uint32_t nr_kills, nr_stalled;
 	uint64_t now_ns;
 	uint64_t fault_ns;                /* of the last fault */
+	uint64_t nr_storm;                /* faults since it was calm */
 	const struct lz_plan *first_plan; /* compared, never looked into */
 	bool many_sources;                /* has there been more than one? */
 	bool has_remote;                  /* is RELEASE to be given? */
@@ -146,7 +164,30 @@ static inline void lz_reqs_put(struct lz_req_set *set, uint32_t number, bool in)
 	set->word[number / 64] |= (uint64_t)in << number % 64;
 }
 
+/* blocks.c */
+
+/*
+ * The sweep has come to @page of @space. FETCH: *out has the block around it brought in, *b is it. WAIT: it is
+ * about to come, or others of its source are. SLICE: to be read at once.
+ */
+enum lz_blocks_how { LZ_BLOCKS_FETCH, LZ_BLOCKS_WAIT, LZ_BLOCKS_SLICE };
+enum lz_blocks_how lz_blocks_ask(struct lz_engine *e, uint32_t space, uint64_t page,
+				 struct lz_block **b, struct lz_action *out);
+/* One that is here and has a page to be read: that is b->next. NULL: there is none. */
+struct lz_block *lz_blocks_here(struct lz_engine *e);
+void lz_blocks_fetched(struct lz_engine *e, uint32_t number);
+/* The space is no more. */
+void lz_blocks_disown(struct lz_engine *e, uint32_t space);
+void lz_blocks_check(const struct lz_engine *e);
+
 /* ahead.c */
+
+/* No fault has come for a while. */
+bool lz_ahead_is_calm(const struct lz_engine *e);
+/* They do come, and have not done so for long: less of the sweep is to stand before them. */
+bool lz_ahead_is_pressed(const struct lz_engine *e);
+/* The first page of [from, to) that is owed and not on its way; @to if none. */
+uint64_t lz_ahead_missing(const struct lz_space *s, uint64_t from, uint64_t to);
 
 /* A fault was answered by @q: where the sweep and the neighbours go on. */
 void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q);

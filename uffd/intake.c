@@ -376,6 +376,10 @@ static void completed(struct lz_loop *l, const struct lz_completion *c)
 	case LZ_TAG_READ:
 		read_completed(l, c->tag.id, c->res);
 		break;
+	case LZ_TAG_FETCH:
+		l->fetching[c->tag.id] = false;
+		lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_FETCHED, .req = c->tag.id });
+		break;
 	case LZ_TAG_WATCH:
 		l->watching = false;
 		l->called = true;
@@ -411,6 +415,10 @@ void lz_intake_drain(struct lz_loop *l)
 
 static void took_back(struct lz_loop *l, const struct lz_completion *c, unsigned *nr)
 {
+	if (c->tag.kind == LZ_TAG_FETCH && l->fetching[c->tag.id % LZ_BLOCKS_MAX]) {
+		l->fetching[c->tag.id % LZ_BLOCKS_MAX] = false;
+		(*nr)--;
+	}
 	if (c->tag.kind != LZ_TAG_READ || c->tag.id >= LZ_REQS_MAX || !l->req[c->tag.id].in_flight)
 		return;
 	l->req[c->tag.id].in_flight = false;
@@ -433,6 +441,12 @@ bool lz_intake_take_back(struct lz_loop *l)
 			(void)lz_ring_cancel(&l->ring, tag);
 		}
 	}
+	tag.kind = LZ_TAG_FETCH;
+	for (tag.id = 0; tag.id < LZ_BLOCKS_MAX; tag.id++)
+		if (l->fetching[tag.id]) {
+			nr++;
+			(void)lz_ring_cancel(&l->ring, tag);
+		}
 	while (nr && lz_loop_now() < until) {
 		(void)lz_ring_wait(&l->ring, 10000000);
 		n = lz_ring_reap(&l->ring, c, DRAIN_MAX);

@@ -25,6 +25,18 @@ enum {
 	LZ_SLICE_BYTES = 64 << 10,
 	/* Pages of a slice at most, for the smallest page. */
 	LZ_SLICE_PAGES = LZ_SLICE_BYTES >> 12,
+	/* What the sweep has brought into memory at a time while no faults come, where so much lies together:
+	 * the kernel reads it as one huge page, at twice the rate of small ones and in a fifth of the CPU
+	 * time. A fault that comes meanwhile waits behind it, for a millisecond on a disk of 2 GB/s. */
+	LZ_BLOCK_BYTES = 2 << 20,
+	/* Of any one source: the next one comes while one is placed. And of all. */
+	LZ_BLOCKS_SOURCE = 2,
+	LZ_BLOCKS_MAX = 8,
+	/* Reads of the sweep from any one source while faults come: what is on its way stands before them
+	 * in the disk's queue. But whoever has faulted so often will go on, and gets along faster with all
+	 * of it. */
+	LZ_REQS_PRESSED = 1,
+	LZ_STORM_FAULTS = 1024,
 	/* A larger page is a slice of its own, and its buffer a larger one. With pages of 1 GiB a fault
 	 * would wait for half a second behind the one that is being placed. */
 	LZ_PAGE_BYTES_MAX = 2 << 20,
@@ -71,6 +83,11 @@ enum {
 	LZ_REQS_AHEAD = 3,
 	LZ_SLICE_BYTES = 16 << 10,
 	LZ_SLICE_PAGES = LZ_SLICE_BYTES >> 12,
+	LZ_BLOCK_BYTES = 32 << 10,
+	LZ_BLOCKS_SOURCE = 2,
+	LZ_BLOCKS_MAX = 3,
+	LZ_REQS_PRESSED = 1,
+	LZ_STORM_FAULTS = 6,
 	LZ_PAGE_BYTES_MAX = LZ_SLICE_BYTES,
 	LZ_FAULTS_MAX = 3,
 	LZ_WAKES_MAX = 1,

@@ -62,6 +62,7 @@ struct lz_loop {
 	uint32_t nr_memories;
 	struct lz_loop_space space[LZ_SPACES_MAX];
 	struct lz_loop_req req[LZ_REQS_MAX];
+	bool fetching[LZ_BLOCKS_MAX];
 	void (*log)(void *arg, enum lazyd_log level, const char *line);
 	void *log_arg;
 	void (*descriptor)(void *arg, int fd, int is_open);

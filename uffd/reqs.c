@@ -66,13 +66,15 @@ bool lz_reqs_are_crowded(const struct lz_engine *e, const struct lz_space *s, ui
 			 enum lz_req_cause cause)
 {
 	bool sweeps = cause == LZ_FOR_SWEEP, wanted = cause == LZ_FOR_WANTED;
+	bool pressed = sweeps && lz_ahead_is_pressed(e);
 	unsigned max = sweeps ? LZ_REQS_SWEEP : wanted ? LZ_REQS_AHEAD : lz_reqs_max(e), n = 0;
+	unsigned share = pressed ? LZ_REQS_PRESSED : share_of(max);
 	unsigned used = sweeps   ? e->nr_sweeping
 			: wanted ? e->nr_ahead[LZ_LOCAL]
 				 : e->nr_reqs[LZ_LOCAL] + e->nr_reqs[LZ_REMOTE];
 	const struct lz_run *run;
 
-	if (!e->many_sources || used < share_of(max))
+	if (used < share || (!e->many_sources && !pressed))
 		return false;
 	run = lz_plan_run(s->plan, page);
 	for (unsigned w = 0; w < WORDS; w++)
@@ -86,7 +88,7 @@ bool lz_reqs_are_crowded(const struct lz_engine *e, const struct lz_space *s, ui
 				continue;
 			n += is_beside(e, q, s, run);
 		}
-	return n >= share_of(max);
+	return n >= share;
 }
 
 static uint64_t wanted_bytes(const struct lz_req *q)

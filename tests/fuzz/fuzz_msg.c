@@ -125,6 +125,10 @@ static void carry_out(struct world *w, struct input *in, const struct lz_action 
 		w->reading[a->req] = true;
 		w->asked[a->req] = a->len;
 		return;
+	case LZ_ACT_FETCH:
+		ev.type = LZ_EV_FETCHED;
+		feed(w, ev);
+		return;
 	case LZ_ACT_KILL:
 		ev.type = LZ_EV_EXIT;
 		feed(w, ev);

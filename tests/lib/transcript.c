@@ -67,7 +67,9 @@ static void print_action(const struct play *p, const struct lz_action *a, char *
 		[LZ_ACT_WAKE] = "wake",     [LZ_ACT_COPY] = "copy",       [LZ_ACT_ZERO] = "zero",
 		[LZ_ACT_POISON] = "poison", [LZ_ACT_READ] = "read",       [LZ_ACT_KILL] = "kill",
 		[LZ_ACT_CLOSE] = "close",   [LZ_ACT_RELEASE] = "release", [LZ_ACT_CONTINUE] = "map",
+		[LZ_ACT_FETCH] = "fetch",
 	};
+	bool is_read = a->type == LZ_ACT_READ || a->type == LZ_ACT_FETCH;
 	int n;
 
 	if (a->type == LZ_ACT_RELEASE) {
@@ -76,16 +78,17 @@ static void print_action(const struct play *p, const struct lz_action *a, char *
 	}
 	n = snprintf(out, size, "s%" PRIu32 " %s", a->space, name[a->type]);
 	if (a->req != LZ_REQ_NONE)
-		n += snprintf(out + n, size - (size_t)n, " r%" PRIu32, a->req);
+		n += snprintf(out + n, size - (size_t)n, " %c%" PRIu32,
+			      a->type == LZ_ACT_FETCH ? 'b' : 'r', a->req);
 	if (a->skip)
 		n += snprintf(out + n, size - (size_t)n, "@%" PRIu64, a->skip >> 12);
-	if (a->type == LZ_ACT_READ && a->source)
+	if (is_read && a->source)
 		n += snprintf(out + n, size - (size_t)n, " f%" PRIu32 ":", a->source);
-	else if (a->type == LZ_ACT_READ)
+	else if (is_read)
 		n += snprintf(out + n, size - (size_t)n, " ");
-	if (a->type == LZ_ACT_READ)
+	if (is_read)
 		snprintf(out + n, size - (size_t)n, "%" PRIu64 "+%" PRIu64 "%s%s", a->offset >> 12,
-			 a->len >> 12, a->mapped_ok ? "" : " bytes",
+			 a->len >> 12, a->mapped_ok || a->type == LZ_ACT_FETCH ? "" : " bytes",
 			 a->urgent && a->source == p->remote ? " urgent" : "");
 	else if (a->dst.end == UINT64_MAX)
 		snprintf(out + n, size - (size_t)n, " all");
@@ -117,6 +120,7 @@ static void carry_out(struct play *p, const struct lz_action *a, const char *out
 		return;
 	ev.type = a->type == LZ_ACT_KILL    ? LZ_EV_EXIT
 		  : a->type == LZ_ACT_CLOSE ? LZ_EV_CLOSED
+		  : a->type == LZ_ACT_FETCH ? LZ_EV_FETCHED
 					    : LZ_EV_PLACED;
 	ev.res = parse_result(p, outcome, lz_range_len(a->dst));
 	feed(p, ev);
@@ -236,6 +240,8 @@ static bool is_event(struct play *p, const char *s)
 	} else if (sscanf(s, "got r%" SCNu32 " %31s", &ev.req, result) == 2) {
 		ev.type = LZ_EV_READ;
 		ev.res = parse_result(p, result, 0);
+	} else if (sscanf(s, "fetched b%" SCNu32, &ev.req) == 1) {
+		ev.type = LZ_EV_FETCHED;
 	} else if (sscanf(s, "wait %" SCNu64, &a) == 1) {
 		ev.type = LZ_EV_TICK;
 		p->now_ns += a * 1000;

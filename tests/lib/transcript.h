@@ -26,6 +26,7 @@
  *	fork s0 s1                   exit s0               start              abandon
  *	got r0 4                     the READ of r0 ended with 4 pages, "4+100": and 100 bytes
  *	got r0 eio                   ... or with an error
+ *	fetched b0                   the FETCH of block 0 ended
  *	wait 50                      a TICK, that many microseconds later
  *	want 5+2                     the image's pages 5..7 are wanted before all others
  *	sweep                        "no sweep" is over
@@ -33,6 +34,7 @@
  * Actions:
  *	s0 read r0 2+4               pages 2..6 of source 0; "f1:2+4" of source 1; "r0@3": to page 3
  *	                             of r0's buffer; "bytes" behind it: not from a mapping
+ *	s0 fetch b0 0+512            pages 0..512 of source 0, as block 0
  *	s0 copy r0 2..6              to position 2..6; "r0@3": from page 3 of r0's buffer on
  *	s0 poison r0 2..3            s0 zero 2..3          s0 wake 2..3       s0 wake all
  *	s0 map r0 2..6               what shared memory has there; "s0 map 2..3": for no request

@@ -89,6 +89,8 @@ static int report(uint64_t count)
 		{ "fair_kept", f->kept },
 		{ "fair_crowded", f->crowded },
 		{ "fair_swept", f->swept },
+		{ "fetched", s->fetched },
+		{ "fetched_late", s->fetched_late },
 	};
 	int missing = 0;
 

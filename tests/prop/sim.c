@@ -37,6 +37,8 @@ struct sim {
 	unsigned nr_reqs;
 	uint64_t buf[LZ_REQS_MAX][LZ_SLICE_PAGES]; /* 0: nothing has arrived there */
 	bool mapped[LZ_REQS_MAX];
+	bool fetching[LZ_BLOCKS_MAX];
+	uint64_t fault_ns;        /* of the last fault that this engine was told of */
 	bool failed[LZ_REQS_MAX]; /* its last read brought nothing */
 	uint64_t map_page[LZ_REQS_MAX];
 	uint32_t map_source[LZ_REQS_MAX];
@@ -382,6 +384,31 @@ static void do_read(struct sim *s, const struct lz_action *a)
 		check_local_first(s);
 }
 
+/* No decision rests on it: it may end at once, late, or not before all else is done. */
+static void do_fetch(struct sim *s, const struct lz_action *a)
+{
+	uint64_t first = a->offset, last = a->offset + a->len - 1;
+
+	assert(a->req < LZ_BLOCKS_MAX && !s->fetching[a->req] && s->started && !s->abandoned);
+	assert(!s->no_sweep && a->len && first / LZ_BLOCK_BYTES == last / LZ_BLOCK_BYTES);
+	assert(a->source != S_REMOTE && a->source != S_PLACE);
+	/* Nobody has faulted a moment ago. */
+	assert(!s->fault_ns || s->now - s->fault_ns > LZ_CALM_NS);
+	sim_outcomes.fetched++;
+	s->fetching[a->req] = !gen_one_in(s->gen, 3);
+	if (!s->fetching[a->req])
+		feed(s, (struct lz_event){ .type = LZ_EV_FETCHED, .req = a->req });
+}
+
+static void complete_fetch(struct sim *s, uint32_t block)
+{
+	if (!s->fetching[block])
+		return;
+	sim_outcomes.fetched_late++;
+	s->fetching[block] = false;
+	feed(s, (struct lz_event){ .type = LZ_EV_FETCHED, .req = block });
+}
+
 static int64_t do_copy(struct sim *s, const struct lz_action *a)
 {
 	uint64_t skip = a->skip >> K_SHIFT, nr = lz_range_len(a->dst) >> K_SHIFT;
@@ -477,6 +504,9 @@ static void run_actions(struct sim *s)
 		case LZ_ACT_READ:
 			do_read(s, &a);
 			break;
+		case LZ_ACT_FETCH:
+			do_fetch(s, &a);
+			break;
 		case LZ_ACT_WAKE:
 			k_wake(&s->k, mm_of(s, a.space), a.dst);
 			break;
@@ -547,6 +577,8 @@ static bool take_messages(struct sim *s, uint32_t space, unsigned from)
 			return false;
 		t = lz_state_take(s->st, s->e, space, i, -1, ++s->now, &ev, &ufd);
 		assert(t == LZ_TAKEN || t == LZ_TAKEN_FORK);
+		if (t == LZ_TAKEN && ev.type == LZ_EV_FAULT)
+			s->fault_ns = s->now;
 		if (died())
 			return false;
 		if (gen_one_in(s->gen, 60)) { /* fed, and dead before the note counted */
@@ -612,6 +644,8 @@ static void rebuild(struct sim *s)
 	s->released = false;
 	for (uint32_t i = 0; i < LZ_REQS_MAX; i++)
 		s->sources.io[i].live = false;
+	memset(s->fetching, 0, sizeof(s->fetching));
+	s->fault_ns = 0;
 	lz_engine_free(s->e);
 	make_engine(s);
 	r = lz_state_replay(s->st, s->e, &all, &half_closed);
@@ -768,6 +802,7 @@ static void step(struct sim *s, bool busy)
 		break;
 	case 4:
 		complete_read(s, gen_below(s->gen, LZ_REQS_MAX));
+		complete_fetch(s, gen_below(s->gen, LZ_BLOCKS_MAX));
 		break;
 	case 5:
 		if (lz_engine_deadline(s->e) == UINT64_MAX)

@@ -429,6 +429,8 @@ START_TEST(faults)
 						.res = (int64_t)a.len };
 		else if (a.type == LZ_ACT_CLOSE)
 			ev = (struct lz_event){ .type = LZ_EV_CLOSED };
+		else if (a.type == LZ_ACT_FETCH)
+			ev = (struct lz_event){ .type = LZ_EV_FETCHED, .req = a.req };
 		else
 			ev = (struct lz_event){ .type = LZ_EV_PLACED,
 						.did = a.type,

@@ -75,7 +75,7 @@ START_TEST(zero_pages_in_a_stream)
 	transcript_play("image 0+1 at f0:0, image 40+1 at f0:9, area 0..200 from 0, attach s0\n"
 			"fault s0 1		| s0 zero 1..2\n"
 			"fault s0 2		| s0 zero 2..3\n" /* the restorer is at work */
-			"start			| s0 read r0 0+1; s0 read r1 9+1\n"
+			"wait 6000, start	| s0 read r0 0+1; s0 read r1 9+1\n"
 			"fault s0 3		| s0 zero 3..7\n"
 			"fault s0 7		| s0 zero 7..23\n"
 			"fault s0 23		| s0 zero 23..40\n" /* not what is owed */
@@ -150,27 +150,27 @@ END_TEST
 
 START_TEST(a_new_fault_draws_the_sweep)
 {
-	transcript_play("image 0+1000 at f0:0, area 0..1000 from 0, attach s0\n"
-			"start | s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16;"
-			" s0 read r3 48+16; s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16;"
-			" s0 read r7 112+16; s0 read r8 128+16; s0 read r9 144+16;"
-			" s0 read r10 160+16; s0 read r11 176+16; s0 read r12 192+16;"
-			" s0 read r13 208+16; s0 read r14 224+16; s0 read r15 240+16\n"
-			"fault s0 500, wait 6000	| s0 read r16 500+1\n"
-			"got r3 16		| s0 copy r3 48..64; s0 read r3 484+16\n"
-			"got r5 16		| s0 copy r5 80..96; s0 read r5 501+16\n"
-			"got r16 1		| s0 copy r16 500..501\n");
+	transcript_play("image 0+120 at f0:0, area 0..120 from 0, attach s0\n"
+			"fault s0 8, start	| s0 read r0 8+1; s0 read r1 0+8\n"
+			"got r1 8		| s0 copy r1 0..8; s0 read r1 9+8\n"
+			"fault s0 60		| s0 read r2 60+1\n"
+			"got r1 8		| s0 copy r1 9..17; s0 read r1 52+8\n"
+			"got r1 8		| s0 copy r1 52..60; s0 read r1 61+8\n"
+			"got r2 1		| s0 copy r2 60..61\n");
 }
 END_TEST
 
-/* A fault may have to wait behind one of them. */
-START_TEST(half_slices_while_faults_come)
+/* A fault may have to wait behind one of them, on the disk and here. */
+START_TEST(half_a_slice_at_a_time_while_faults_come)
 {
-	transcript_play("image 0+90 at f0:0, area 0..90 from 0, attach s0\n"
-			"fault s0 0		| s0 read r0 0+1\n"
-			"start | s0 read r1 1+8; s0 read r2 9+8; s0 read r3 17+8; s0 read r4 25+8;"
-			" s0 read r5 33+8; s0 read r6 41+8; s0 read r7 49+8; s0 read r8 57+8;"
-			" s0 read r9 65+8; s0 read r10 73+8; s0 read r11 81+8; s0 read r12 89+1\n");
+	transcript_play("image 0+90 at f0:0, image 100+20 at f1:0, area 0..120 from 0, attach s0\n"
+			"fault s0 50		| s0 read r0 50+1\n"
+			"start			| s0 read r1 42+8\n"
+			"fault s0 100		| s0 read r2 f1:0+1; s0 read r3 f1:1+8\n"
+			"got r1 8		| s0 copy r1 42..50; s0 read r1 82+8\n"
+			"got r3 8, wait 6000	| s0 copy r3 101..109; s0 read r3 f1:9+11;"
+			" s0 read r4 66+16; s0 read r5 51+15; s0 read r6 26+16; s0 read r7 10+16;"
+			" s0 read r8 0+10\n");
 }
 END_TEST
 
@@ -229,68 +229,58 @@ END_TEST
 START_TEST(a_stream_has_a_growing_window)
 {
 	transcript_play(
-		"image 0+600 at f0:0, area 0..600 from 0, attach s0\n"
-		/* The whole image but 16 slices of it is out of the sweep's way. */
-		"start | s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16; s0 read r3 48+16;"
-		" s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16; s0 read r7 112+16;"
-		" s0 read r8 128+16; s0 read r9 144+16; s0 read r10 160+16; s0 read r11 176+16;"
-		" s0 read r12 192+16; s0 read r13 208+16; s0 read r14 224+16; s0 read r15 240+16\n"
-		"fault s0 300			| s0 read r16 300+1\n"
-		"fault s0 301			| s0 read r17 301+1; s0 read r18 302+4\n"
+		"image 0+512 at f0:0, area 0..512 from 0, attach s0\n"
+		/* All of it is on its way, and the sweep waits for it. */
+		"start			| s0 fetch b0 0+512 = none\n"
+		"fault s0 300			| s0 read r0 300+1\n"
+		"fault s0 301			| s0 read r1 301+1; s0 read r2 302+4\n"
 		/* The next of the stream is the one behind the window. */
-		"fault s0 306			| s0 read r19 306+1; s0 read r20 307+8\n"
-		"fault s0 315	| s0 read r21 315+1; s0 read r22 316+8; s0 read r23 324+8\n"
-		"got r22 8, got r23 8	| s0 copy r22 316..324; s0 copy r23 324..332\n"
-		"fault s0 332	| s0 read r22 332+1; s0 read r23 333+8; s0 read r24 341+8;"
-		" s0 read r25 349+8; s0 read r26 357+8\n"
-		"got r23 8, got r24 8, got r25 8, got r26 8 | s0 copy r23 333..341;"
-		" s0 copy r24 341..349; s0 copy r25 349..357; s0 copy r26 357..365\n"
-		"fault s0 365	| s0 read r23 365+1; s0 read r24 366+8; s0 read r25 374+8;"
-		" s0 read r26 382+8; s0 read r27 390+8; s0 read r28 398+8; s0 read r29 406+8;"
-		" s0 read r30 414+8; s0 read r31 422+8\n"
-		"got r24 8, got r25 8, got r26 8, got r27 8 | s0 copy r24 366..374;"
-		" s0 copy r25 374..382; s0 copy r26 382..390; s0 copy r27 390..398\n"
+		"fault s0 306			| s0 read r3 306+1; s0 read r4 307+8\n"
+		"fault s0 315	| s0 read r5 315+1; s0 read r6 316+8; s0 read r7 324+8\n"
+		"got r6 8, got r7 8	| s0 copy r6 316..324; s0 copy r7 324..332\n"
+		"fault s0 332	| s0 read r6 332+1; s0 read r7 333+8; s0 read r8 341+8;"
+		" s0 read r9 349+8; s0 read r10 357+8\n"
+		"got r7 8, got r8 8, got r9 8, got r10 8 | s0 copy r7 333..341;"
+		" s0 copy r8 341..349; s0 copy r9 349..357; s0 copy r10 357..365\n"
+		"fault s0 365	| s0 read r7 365+1; s0 read r8 366+8; s0 read r9 374+8;"
+		" s0 read r10 382+8; s0 read r11 390+8; s0 read r12 398+8; s0 read r13 406+8;"
+		" s0 read r14 414+8; s0 read r15 422+8\n"
+		"got r8 8, got r9 8, got r10 8, got r11 8 | s0 copy r8 366..374;"
+		" s0 copy r9 374..382; s0 copy r10 382..390; s0 copy r11 390..398\n"
 		/* 64 pages are the most. */
-		"fault s0 430	| s0 read r24 430+1; s0 read r25 431+8; s0 read r26 439+8;"
-		" s0 read r27 447+8; s0 read r32 455+8; s0 read r33 463+8; s0 read r34 471+8;"
-		" s0 read r35 479+8; s0 read r36 487+8\n"
-		"got r18 4			| s0 copy r18 302..306\n"
+		"fault s0 430	| s0 read r8 430+1; s0 read r9 431+8; s0 read r10 439+8;"
+		" s0 read r11 447+8; s0 read r16 455+8; s0 read r17 463+8; s0 read r18 471+8;"
+		" s0 read r19 479+8; s0 read r20 487+8\n"
+		"got r2 4			| s0 copy r2 302..306\n"
 		"count pages_neighbour 84\n");
 }
 END_TEST
 
 START_TEST(random_faults_have_none)
 {
-	transcript_play(
-		"image 0+600 at f0:0, area 0..600 from 0, attach s0\n"
-		"start | s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16; s0 read r3 48+16;"
-		" s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16; s0 read r7 112+16;"
-		" s0 read r8 128+16; s0 read r9 144+16; s0 read r10 160+16; s0 read r11 176+16;"
-		" s0 read r12 192+16; s0 read r13 208+16; s0 read r14 224+16; s0 read r15 240+16\n"
-		"fault s0 300			| s0 read r16 300+1\n"
-		"fault s0 301			| s0 read r17 301+1; s0 read r18 302+4\n"
-		"fault s0 400			| s0 read r19 400+1; s0 read r20 401+2\n"
-		"fault s0 500			| s0 read r21 500+1; s0 read r22 501+1\n"
-		"fault s0 350			| s0 read r23 350+1\n"
-		"fault s0 450			| s0 read r24 450+1\n"
-		"fault s0 451			| s0 read r25 451+1; s0 read r26 452+4\n");
+	transcript_play("image 0+512 at f0:0, area 0..512 from 0, attach s0\n"
+			"start			| s0 fetch b0 0+512 = none\n"
+			"fault s0 300			| s0 read r0 300+1\n"
+			"fault s0 301			| s0 read r1 301+1; s0 read r2 302+4\n"
+			"fault s0 400			| s0 read r3 400+1; s0 read r4 401+2\n"
+			"fault s0 500			| s0 read r5 500+1; s0 read r6 501+1\n"
+			"fault s0 350			| s0 read r7 350+1\n"
+			"fault s0 450			| s0 read r8 450+1\n"
+			"fault s0 451			| s0 read r9 451+1; s0 read r10 452+4\n");
 }
 END_TEST
 
 START_TEST(neighbours_leave_out_what_is_not_owed)
 {
 	transcript_play(
-		"image 0+600 at f0:0, area 0..600 from 0, attach s0\n"
-		"start | s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16; s0 read r3 48+16;"
-		" s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16; s0 read r7 112+16;"
-		" s0 read r8 128+16; s0 read r9 144+16; s0 read r10 160+16; s0 read r11 176+16;"
-		" s0 read r12 192+16; s0 read r13 208+16; s0 read r14 224+16; s0 read r15 240+16\n"
+		"image 0+512 at f0:0, area 0..512 from 0, attach s0\n"
+		"start			| s0 fetch b0 0+512 = none\n"
 		"remove s0 302..303		| s0 wake 302..303\n"
-		"fault s0 304			| s0 read r16 304+1\n"
-		"fault s0 300			| s0 read r17 300+1\n"
-		"fault s0 301			| s0 read r18 301+1; s0 read r19 303+1; s0 read r20 305+1\n"
+		"fault s0 304			| s0 read r0 304+1\n"
+		"fault s0 300			| s0 read r1 300+1\n"
+		"fault s0 301			| s0 read r2 301+1; s0 read r3 303+1; s0 read r4 305+1\n"
 		/* At the end of the image. */
-		"fault s0 598			| s0 read r21 598+1; s0 read r22 599+1\n");
+		"fault s0 510			| s0 read r5 510+1; s0 read r6 511+1\n");
 }
 END_TEST
 
@@ -350,7 +340,7 @@ START_TEST(huge_pages)
 		/* Inward: a part of a huge page is not removed. */
 		"remove s0 1..512	| s0 wake 1..512\n"
 		"owed s0 516\n"
-		"start			| s0 read r1 1024+2; s0 read r2 1027+1;"
+		"wait 6000, start	| s0 read r1 1024+2; s0 read r2 1027+1;"
 		" s0 read r3 0+512\n"
 		"remap s0 0..512 to 4096 | s0 wake 0..512\n"
 		"got r3 512		| s0 copy r3 4096..4608\n"
@@ -453,7 +443,7 @@ int main(void)
 	tcase_add_test(t, backward_over_what_is_busy);
 	tcase_add_test(t, backward_over_fragments);
 	tcase_add_test(t, a_new_fault_draws_the_sweep);
-	tcase_add_test(t, half_slices_while_faults_come);
+	tcase_add_test(t, half_a_slice_at_a_time_while_faults_come);
 	tcase_add_test(t, a_fault_goes_before_what_has_arrived);
 	tcase_add_test(t, a_busy_page_is_demanded);
 	tcase_add_test(t, a_page_that_has_arrived_is_demanded);

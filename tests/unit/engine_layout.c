@@ -44,7 +44,7 @@ START_TEST(there_and_back)
 			"			| s0 wake 100..108; s0 wake 0..8\n"
 			"fault s0 2\n"
 			"got r0 1		| s0 copy r0 2..3\n"
-			"start			| s0 read r0 0+2; s0 read r1 3+5\n"
+			"wait 6000, start		| s0 read r0 0+2; s0 read r1 3+5\n"
 			"got r0 2, got r1 5	| s0 copy r0 0..2; s0 copy r1 3..8; s0 close\n");
 }
 END_TEST
@@ -148,20 +148,21 @@ END_TEST
 
 START_TEST(a_child_is_owed_what_its_parent_is)
 {
-	transcript_play("image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
-			"fault s0 2		| s0 read r0 2+1\n"
-			"got r0 1		| s0 copy r0 2..3\n"
-			"fault s0 5		| s0 read r0 5+1\n"
-			"fork s0 s1\n"
-			"owed s0 7, owed s1 7, count pages_total 15, count nr_spaces 2\n"
-			/* What is on its way is on its way to the parent. */
-			"fault s1 5		| s1 read r1 5+1\n"
-			"got r0 1		| s0 copy r0 5..6\n"
-			"owed s1 7\n"
-			"got r1 1		| s1 copy r1 5..6\n"
-			"fault s1 2		| s1 zero 2..3 = eexist; s1 wake 2..3\n"
-			"start			| s0 read r0 3+2; s1 read r1 3+2; s0 read r2 6+2;"
-			" s1 read r3 6+2; s0 read r4 0+2; s1 read r5 0+2\n");
+	transcript_play(
+		"image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+		"fault s0 2		| s0 read r0 2+1\n"
+		"got r0 1		| s0 copy r0 2..3\n"
+		"fault s0 5		| s0 read r0 5+1\n"
+		"fork s0 s1\n"
+		"owed s0 7, owed s1 7, count pages_total 15, count nr_spaces 2\n"
+		/* What is on its way is on its way to the parent. */
+		"fault s1 5		| s1 read r1 5+1\n"
+		"got r0 1		| s0 copy r0 5..6\n"
+		"owed s1 7\n"
+		"got r1 1		| s1 copy r1 5..6\n"
+		"fault s1 2		| s1 zero 2..3 = eexist; s1 wake 2..3\n"
+		"wait 6000, start		| s0 read r0 3+2; s1 read r1 3+2; s0 read r2 6+2;"
+		" s1 read r3 6+2; s0 read r4 0+2; s1 read r5 0+2\n");
 }
 END_TEST
 
@@ -179,16 +180,17 @@ END_TEST
 
 START_TEST(a_fork_of_a_fork)
 {
-	transcript_play("image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
-			"fork s0 s1, remap s1 0..8 to 30, fork s1 s2 | s1 wake 0..8\n"
-			"exit s0		| s0 close\n"
-			"fault s2 33		| s2 read r0 3+1\n"
-			"got r0 1		| s2 copy r0 33..34\n"
-			"owed s0 0, owed s1 8, owed s2 7, count ev_fork 2\n"
-			"start			| s1 read r0 0+8; s2 read r1 0+3; s2 read r2 4+4\n"
-			"got r0 8		| s1 copy r0 30..38; s1 close\n"
-			"got r1 3, got r2 4	| s2 copy r1 30..33; s2 copy r2 34..38; s2 close\n"
-			"is done\n");
+	transcript_play(
+		"image 0+8 at f0:0, area 0..8 from 0, attach s0\n"
+		"fork s0 s1, remap s1 0..8 to 30, fork s1 s2 | s1 wake 0..8\n"
+		"exit s0		| s0 close\n"
+		"fault s2 33		| s2 read r0 3+1\n"
+		"got r0 1		| s2 copy r0 33..34\n"
+		"owed s0 0, owed s1 8, owed s2 7, count ev_fork 2\n"
+		"wait 6000, start		| s1 read r0 0+8; s2 read r1 0+3; s2 read r2 4+4\n"
+		"got r0 8		| s1 copy r0 30..38; s1 close\n"
+		"got r1 3, got r2 4	| s2 copy r1 30..33; s2 copy r2 34..38; s2 close\n"
+		"is done\n");
 }
 END_TEST
 

@@ -76,7 +76,8 @@ END_TEST
 START_TEST(the_sweep_leaves_room_for_faults)
 {
 	transcript_play("image 0+100 at f0:0, area 0..100 from 0, attach s0\n"
-			"start			| s0 read r0 0+4; s0 read r1 4+4\n"
+			"start			| s0 fetch b0 0+8; s0 fetch b1 8+8;"
+			" s0 read r0 0+4; s0 read r1 4+4\n"
 			"fault s0 50		| s0 read r2 50+1\n"
 			/* Three run ahead already; the rest of the window waits. */
 			"fault s0 51		| s0 read r3 51+1; s0 read r4 52+2\n"
@@ -86,7 +87,7 @@ START_TEST(the_sweep_leaves_room_for_faults)
 			"got r4 2		| s0 copy r4 52..54; s0 read r3 54+2\n"
 			"got r3 2		| s0 copy r3 54..56; s0 read r3 81+2\n"
 			/* Now that no fault has come for a while, a whole slice. */
-			"got r0 4, wait 6000	| s0 copy r0 0..4; s0 read r0 76+4\n");
+			"got r0 4, wait 6000	| s0 copy r0 0..4; s0 read r0 8+4\n");
 }
 END_TEST
 
@@ -109,15 +110,16 @@ END_TEST
 
 START_TEST(the_oldest_hint_is_forgotten)
 {
-	transcript_play("image 0+500 at f0:0, area 0..500 from 0, attach s0\n"
-			"start			| s0 read r0 0+4; s0 read r1 4+4\n"
-			"fault s0 50		| s0 read r2 50+1\n"
-			"fault s0 51		| s0 read r3 51+1; s0 read r4 52+2\n"
-			"got r2 1, fault s0 56	| s0 copy r2 50..51; s0 read r2 56+1\n"
-			/* Of windows at 54, 57 and 301 the first is one too many. */
-			"got r3 1, fault s0 300	| s0 copy r3 51..52; s0 read r3 300+1\n"
-			"got r4 2		| s0 copy r4 52..54; s0 read r4 57+2\n"
-			"got r4 2		| s0 copy r4 57..59; s0 read r4 59+2\n");
+	transcript_play(
+		"image 0+500 at f0:0, area 0..500 from 0, attach s0\n"
+		"start	| s0 fetch b0 0+8; s0 fetch b1 8+8; s0 read r0 0+4; s0 read r1 4+4\n"
+		"fault s0 50		| s0 read r2 50+1\n"
+		"fault s0 51		| s0 read r3 51+1; s0 read r4 52+2\n"
+		"got r2 1, fault s0 56	| s0 copy r2 50..51; s0 read r2 56+1\n"
+		/* Of windows at 54, 57 and 301 the first is one too many. */
+		"got r3 1, fault s0 300	| s0 copy r3 51..52; s0 read r3 300+1\n"
+		"got r4 2		| s0 copy r4 52..54; s0 read r4 57+2\n"
+		"got r4 2		| s0 copy r4 57..59; s0 read r4 59+2\n");
 }
 END_TEST
 
@@ -125,12 +127,12 @@ START_TEST(spaces_take_turns)
 {
 	transcript_play(
 		"image 0+8 at f0:0, area 0..8 from 0, attach s0, attach s1, attach s2\n"
-		"start			| s0 read r0 0+4; s1 read r1 0+4\n"
-		"got r0 4		| s0 copy r0 0..4; s2 read r0 0+4\n"
-		"got r1 4		| s1 copy r1 0..4; s0 read r1 4+4\n"
-		"got r0 4		| s2 copy r0 0..4; s1 read r0 4+4\n"
-		"got r1 4		| s0 copy r1 4..8; s2 read r1 4+4; s0 close\n"
-		"got r0 4, got r1 4	| s1 copy r0 4..8; s2 copy r1 4..8; s1 close; s2 close\n"
+		"start | s0 fetch b0 0+8; s1 fetch b1 0+8; s0 read r0 0+4; s0 read r1 4+4\n"
+		"got r0 4		| s0 copy r0 0..4; s1 read r0 0+4\n"
+		"got r1 4		| s0 copy r1 4..8; s2 fetch b0 0+8; s1 read r1 4+4; s0 close\n"
+		"got r0 4		| s1 copy r0 0..4; s2 read r0 0+4\n"
+		"got r1 4		| s1 copy r1 4..8; s2 read r1 4+4; s1 close\n"
+		"got r0 4, got r1 4	| s2 copy r0 0..4; s2 copy r1 4..8; s2 close\n"
 		"is done\n");
 }
 END_TEST

@@ -97,16 +97,12 @@ END_TEST
 
 START_TEST(a_neighbour_that_waits_keeps_none_behind)
 {
-	transcript_play(REMOTE
-			"image 0+100 at f1:0, image 200+500 at f0:0, area 0..700 from 0\n"
-			"attach s0\n"
-			"start | " FIVE "; s0 read r5 0+16; s0 read r6 16+16; s0 read r7 32+16;"
-			" s0 read r8 48+16; s0 read r9 64+16; s0 read r10 80+16; s0 read r11 96+16;"
-			" s0 read r12 112+16; s0 read r13 128+16; s0 read r14 144+16;"
-			" s0 read r15 160+16; s0 read r16 176+16\n"
-			"fault s0 50		| s0 read r17 f1:50+1 urgent\n"
-			"fault s0 51		| s0 read r18 f1:51+1 urgent\n"
-			"fault s0 600		| s0 read r19 400+1; s0 read r20 401+2\n");
+	transcript_play(REMOTE "image 0+100 at f1:0, image 200+500 at f0:0, area 0..700 from 0\n"
+			       "attach s0\n"
+			       "start | " FIVE "; s0 fetch b0 0+500 = none\n"
+			       "fault s0 50		| s0 read r5 f1:50+1 urgent\n"
+			       "fault s0 51		| s0 read r6 f1:51+1 urgent\n"
+			       "fault s0 600		| s0 read r7 400+1; s0 read r8 401+2\n");
 }
 END_TEST
 

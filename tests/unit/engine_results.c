@@ -79,24 +79,21 @@ START_TEST(a_stall_is_of_one_space)
 			      "fault s0 2, fault s1 2	| s0 read r0 2+1; s1 read r1 2+1\n"
 			      "got r0 1			| s0 copy r0 2..3 = eagain\n"
 			      "got r1 1			| s1 copy r1 2..3\n"
-			      "start			| s1 read r1 0+2; s1 read r2 3+5\n"
-			      "got r1 2			| s1 copy r1 0..2\n"
-			      "wait 50 | s0 copy r0 2..3; s0 read r0 0+2; s0 read r1 3+5\n");
+			      "start			| s1 read r1 0+2\n"
+			      "got r1 2			| s1 copy r1 0..2; s1 read r1 3+5\n"
+			      "got r1 5			| s1 copy r1 3..8; s1 close\n"
+			      "wait 50			| s0 copy r0 2..3; s0 read r0 0+2\n");
 }
 END_TEST
 
 START_TEST(a_stall_does_not_hold_up_neighbours_of_others)
 {
-	transcript_play(
-		"image 0+300 at f0:0, area 0..300 from 0, attach s0, attach s1\n"
-		"start	| s0 read r0 0+16; s1 read r1 0+16; s0 read r2 16+16; s1 read r3 16+16;"
-		" s0 read r4 32+16; s1 read r5 32+16; s0 read r6 48+16; s1 read r7 48+16;"
-		" s0 read r8 64+16; s1 read r9 64+16; s0 read r10 80+16; s1 read r11 80+16;"
-		" s0 read r12 96+16; s1 read r13 96+16; s0 read r14 112+16; s1 read r15 112+16\n"
-		"got r0 16		| s0 copy r0 0..16 = eagain\n"
-		"fault s0 200, fault s0 201 | s0 read r16 200+1; s0 read r17 201+1\n"
-		"fault s1 200, fault s1 201 | s1 read r18 200+1; s1 read r19 201+1;"
-		" s1 read r20 202+4\n");
+	transcript_play("image 0+100 at f0:0, area 0..100 from 0, attach s0, attach s1\n"
+			"fault s0 10, start	| s0 read r0 10+1; s0 read r1 8+2\n"
+			"got r0 1		| s0 copy r0 10..11 = eagain\n"
+			"fault s0 50, fault s0 51 | s0 read r2 50+1; s0 read r3 51+1\n"
+			"fault s1 50, fault s1 51 | s1 read r4 50+1; s1 read r5 51+1;"
+			" s1 read r6 52+4\n");
 }
 END_TEST
 

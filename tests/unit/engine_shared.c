@@ -18,7 +18,7 @@ START_TEST(what_is_in_place_is_mapped)
 {
 	transcript_play(EIGHT "fault s0 2 minor	| s0 read r0 2+1\n"
 			      "got r0 1			| s0 map r0 2..3\n"
-			      "start			| s0 read r0 0+2; s0 read r1 3+5\n"
+			      "wait 6000, start		| s0 read r0 0+2; s0 read r1 3+5\n"
 			      "got r0 2			| s0 map r0 0..2\n"
 			      "got r1 5			| s0 map r1 3..8; s0 close\n"
 			      "count pages_demand 1, count pages_sweep 7, is done\n");
@@ -44,7 +44,7 @@ START_TEST(a_hole_in_place_is_zero)
 			"got r0 1			| s0 map r0 1..2 = efault; s0 wake 1..2\n"
 			"count pages_gone 1, count pages_lost 0\n"
 			"fault s0 1			| s0 zero 1..2\n"
-			"start			| s0 read r0 0+1; s0 read r1 2+6\n"
+			"wait 6000, start	| s0 read r0 0+1; s0 read r1 2+6\n"
 			"got r1 6		| s0 map r1 2..8 = 1; s0 map r1@1 3..8 = efault;"
 			" s0 map r1@1 3..5; s0 map r1@3 5..8\n"
 			"got r0 1		| s0 map r0 0..1; s0 close\n"

@@ -120,6 +120,44 @@ START_TEST(cold_until_it_was_read)
 }
 END_TEST
 
+/* True if it had to be begun; it is over then. */
+static bool fetch(uint64_t offset, size_t len)
+{
+	struct lz_tag tag = { .kind = LZ_TAG_FETCH, .id = 5 };
+	struct lz_completion c;
+	int r = source->ops->fetch(source, &ring, offset, len, tag);
+
+	ck_assert(r == 0 || r == 1);
+	while (r) {
+		ck_assert_int_eq(lz_ring_wait(&ring, -1), 0);
+		if (!lz_ring_reap(&ring, &c, 1))
+			continue;
+		ck_assert_uint_eq(c.tag.kind, LZ_TAG_FETCH);
+		ck_assert_uint_eq(c.tag.id, 5);
+		return true;
+	}
+	return false;
+}
+
+START_TEST(fetched_it_is_resident)
+{
+	const void *at;
+
+	ck_assert(fetch(8 * SLICE, 8 * SLICE));
+	ck_assert(resident(8 * SLICE, 8 * SLICE));
+	at = source->ops->at(source, 8 * SLICE, 8 * SLICE);
+	ck_assert_mem_eq(at, bytes + 8 * SLICE, 8 * SLICE);
+	ck_assert(!fetch(8 * SLICE, 8 * SLICE));
+	/* And so it is when the mapping has been made anew. */
+	for (int i = 0; i < 1000; i++)
+		ck_assert_ptr_nonnull(source->ops->at(source, (uint64_t)(i % 64) * SLICE, PAGE));
+	ck_assert_int_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	ck_assert(fetch(0, 4 * SLICE));
+	ck_assert(resident(0, 4 * SLICE));
+	ck_assert(!fetch(BYTES, PAGE));
+}
+END_TEST
+
 START_TEST(cold_again_when_it_was_dropped)
 {
 	ck_assert_int_eq(read_all(0, BYTES), BYTES);
@@ -174,6 +212,7 @@ START_TEST(nothing_is_resident_where_mincore_lies)
 	ck_assert_int_eq(lz_file_open(&source, fd, BYTES, NULL), 0);
 	ck_assert_int_gt(read_all(0, SLICE), 0);
 	ck_assert(!resident(0, PAGE));
+	ck_assert(!fetch(0, PAGE));
 	ck_assert_ptr_nonnull(source->ops->at(source, 0, SLICE));
 }
 END_TEST
@@ -194,6 +233,7 @@ int main(void)
 	lz_ring_close(&ring);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, cold_until_it_was_read);
+	tcase_add_test(t, fetched_it_is_resident);
 	tcase_add_test(t, cold_again_when_it_was_dropped);
 	tcase_add_test(t, a_hole_is_cold_and_zero);
 	tcase_add_test(t, shrinks_under_us);

@@ -96,6 +96,23 @@ START_TEST(reads)
 }
 END_TEST
 
+START_TEST(populates)
+{
+	struct lz_completion c;
+	void *map = mmap(NULL, BYTES, PROT_READ, MAP_SHARED, file, 0);
+
+	ck_assert_ptr_ne(map, MAP_FAILED);
+	ck_assert_int_eq(lz_ring_populate(&ring, map, BYTES, read_tag(9)), 0);
+	collect(&c, 1);
+	ck_assert(c.res == 0 || c.res == -EINVAL); /* before Linux 5.14 */
+	ck_assert_uint_eq(c.tag.id, 9);
+	munmap(map, BYTES);
+	ck_assert_int_eq(lz_ring_populate(&ring, map, BYTES, read_tag(9)), 0);
+	collect(&c, 1);
+	ck_assert_int_lt(c.res, 0);
+}
+END_TEST
+
 START_TEST(reads_into_registered_buffers)
 {
 	struct lz_completion c[2];
@@ -421,6 +438,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, idle);
 	tcase_add_test(t, reads);
+	tcase_add_test(t, populates);
 	tcase_add_test(t, reads_into_registered_buffers);
 	tcase_add_test(t, unregistered_buffers_are_plain_memory);
 	tcase_add_test(t, read_errors_are_results);
