@@ -29,6 +29,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PAGE = 4096, MIB = 1 << 20, HUGE_PAGE = 2 << 20, REGIONS_MAX = 8, THREADS_MAX = 32 };
@@ -51,7 +52,7 @@ static struct {
 	uint64_t operations;
 	uint64_t seed;
 	int user;
-	bool huge, holds, leaves, quiet, advises, part, pauses;
+	bool huge, holds, leaves, quiet, advises, part, pauses, times;
 } o = { .api = "1.12", .nr_threads = 2, .give = "uffd", .seed = 1, .user = -1 };
 
 static struct region region[REGIONS_MAX];
@@ -62,6 +63,8 @@ static uint64_t truth_size;
 /* A bit a page of 4 KiB: the balloon has had it. Each thread has pages of its own. */
 static uint8_t *removed;
 static uint64_t nr_checked, nr_removed;
+/* With --time: how long each touch took, of one thread. */
+static uint64_t *touch_ns;
 
 __attribute__((format(printf, 1, 2), noreturn)) static void bad(const char *format, ...)
 {
@@ -351,6 +354,42 @@ static void remove_some(const struct region *r, uint64_t *seed)
 	__atomic_add_fetch(&nr_removed, nr, __ATOMIC_RELAXED);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* Before it is compared: the first access is what waits. */
+static void touch(uint64_t n, const uint8_t *at)
+{
+	uint64_t begun = now_ns();
+
+	(void)*(const volatile uint8_t *)at;
+	touch_ns[n] = now_ns() - begun;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void print_times(void)
+{
+	uint64_t all = 0, n = o.operations;
+
+	for (uint64_t i = 0; i < n; i++)
+		all += touch_ns[i];
+	qsort(touch_ns, n, sizeof(*touch_ns), by_size);
+	printf("touched=%llu set_us=%llu p50_ns=%llu p99_ns=%llu\n", (unsigned long long)n,
+	       (unsigned long long)all / 1000, (unsigned long long)touch_ns[n / 2],
+	       (unsigned long long)touch_ns[n * 99 / 100]);
+}
+
 static void *run_thread(void *arg)
 {
 	struct thread *t = arg;
@@ -361,7 +400,11 @@ static void *run_thread(void *arg)
 			remove_some(&t->part, &t->seed);
 			die_at("removing");
 		} else {
-			check_page(&t->part, t->part.at + next_random(&t->seed) % pages * PAGE);
+			uint8_t *at = t->part.at + next_random(&t->seed) % pages * PAGE;
+
+			if (touch_ns)
+				touch(i, at);
+			check_page(&t->part, at);
 		}
 		if (i == o.operations / 2)
 			die_at("running");
@@ -434,7 +477,11 @@ static int run(const char *path, const char *file)
 	say("loaded");
 	if (o.pauses && read(STDIN_FILENO, &st, 1) != 1)
 		bad("the pause");
+	if (o.times)
+		touch_ns = calloc(o.operations + 1, sizeof(*touch_ns));
 	run_guest();
+	if (touch_ns)
+		print_times();
 	printf("ok checked=%llu removed=%llu\n", (unsigned long long)nr_checked,
 	       (unsigned long long)nr_removed);
 	(void)fflush(stdout);
@@ -465,6 +512,7 @@ static const struct option OPTIONS[] = {
 	{ "leave", no_argument, NULL, 'l' },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "part", no_argument, NULL, 'p' },
+	{ "time", no_argument, NULL, 't' }, /* what each operation waits for, by the clock */
 	{ "pause", no_argument, NULL, 'P' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -496,6 +544,8 @@ static void take_option(int c)
 		o.advises = true;
 	else if (c == 'p') /* what it touches by chance, and not all of its memory behind that */
 		o.part = true;
+	else if (c == 't')
+		o.times = true;
 	else if (c == 'P') /* before that, until somebody says a byte */
 		o.pauses = true;
 	else
@@ -516,7 +566,7 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1)
 		take_option(c);
 	if (optind != argc - 2 || o.extra > EXTRA_MAX || !o.nr_threads ||
-	    o.nr_threads > THREADS_MAX)
+	    o.nr_threads > THREADS_MAX || (o.times && (o.nr_threads > 1 || o.layout)))
 		goto usage;
 	return run(argv[optind], argv[optind + 1]);
 usage:
