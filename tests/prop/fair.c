@@ -245,6 +245,8 @@ static bool act(struct fair *f)
 	} else if (a.type == LZ_ACT_CLOSE) {
 		f->closed[a.space] = true;
 		feed(f, (struct lz_event){ .type = LZ_EV_CLOSED, .space = a.space });
+	} else if (a.type == LZ_ACT_FETCH) { /* nobody waits for that */
+		feed(f, (struct lz_event){ .type = LZ_EV_FETCHED, .req = a.req });
 	} else {
 		assert(a.type == LZ_ACT_WAKE);
 		wake(f, a.space, a.dst);
