@@ -49,26 +49,21 @@ static void take_of_tasks(struct lz_fill *f, const struct lazyd_workingset *w)
 	}
 }
 
-/* All VMs have the same, in pages of either size. */
+/* All VMs have the same. */
 static void take_of_vms(struct lz_fill *f, const struct lazyd_workingset *w)
 {
-	struct lazyd_touch t;
-
-	for (int i = 0; i < f->nr_memories; i++)
-		for (size_t n = 0; !lazyd_workingset_touch(w, n, &t); n++) {
-			t.owner = (uint32_t)i;
-			f->replay[f->nr_replay++] = t;
-		}
+	while (!lazyd_workingset_touch(w, f->nr_replay, &f->replay[f->nr_replay]))
+		f->nr_replay++;
 }
 
 static int take_touches(struct lz_fill *f, const struct lazyd_workingset *w)
 {
-	size_t nr = 0, times = f->o.vm.socket ? (size_t)f->nr_memories : 1;
+	size_t nr = 0;
 	struct lazyd_touch t;
 
 	while (!lazyd_workingset_touch(w, nr, &t))
 		nr++;
-	f->replay = calloc(nr * times + 1, sizeof(*f->replay));
+	f->replay = calloc(nr + 1, sizeof(*f->replay));
 	if (!f->replay)
 		return -ENOMEM;
 	(f->o.vm.socket ? take_of_vms : take_of_tasks)(f, w);
@@ -129,12 +124,17 @@ int lz_record_prepare(struct lz_fill *f)
 			      : strerror(-r));
 }
 
-int lz_record_replay(const struct lz_fill *f, struct lazyd *l)
+int lz_record_replay(const struct lz_fill *f, struct lazyd *l, int memory)
 {
 	int r = 0;
 
-	for (size_t n = 0; !r && n < f->nr_replay; n++)
-		r = lazyd_replay(l, &f->replay[n]);
+	for (size_t n = 0; !r && n < f->nr_replay; n++) {
+		struct lazyd_touch t = f->replay[n];
+
+		if (f->o.vm.socket)
+			t.owner = (uint32_t)memory;
+		r = lazyd_replay(l, &t);
+	}
 	return r == -ENOSPC ? 0 : r; /* the rest is the sweep's */
 }
 

@@ -200,11 +200,12 @@ bool lz_peer_is_gone(const struct lz_fill *f);
 
 /*
  * record.c: --record and --replay. prepare() reads and opens their files, when the tasks are known: 0,
- * or LZ_EXIT_X with the reason printed. replay() is the worker's, with the memories known: 0 or -errno.
+ * or LZ_EXIT_X with the reason printed. replay() is the worker's, with the memories known, and for VMs says
+ * for which of them: 0 or -errno.
  * attend(), now and then, and end() are the keeper's, and write what there is to be written.
  */
 int lz_record_prepare(struct lz_fill *f);
-int lz_record_replay(const struct lz_fill *f, struct lazyd *l);
+int lz_record_replay(const struct lz_fill *f, struct lazyd *l, int memory);
 void lz_record_attend(struct lz_fill *f);
 void lz_record_end(struct lz_fill *f);
 

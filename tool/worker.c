@@ -22,6 +22,7 @@ struct worker {
 	struct lz_fill *f;
 	struct lazyd *l;
 	int epoll_fd;      /* readable: the keeper has called, or is dead */
+	uint64_t replayed; /* bit n: the working set has been given to memory n */
 	uint32_t nr_heard; /* of the session's, when the VMs were last looked at */
 };
 
@@ -108,6 +109,34 @@ static int start_engine(struct worker *w, const struct lazyd_options *o)
 	return r;
 }
 
+/* There are as many memories as VMs may have sizes, and few of them have a VM: a working set is given to those. */
+static int replay_for_guest(struct worker *w, const struct lz_guest *g)
+{
+	uint64_t bit;
+	int memory;
+
+	(void)lz_guest_memory(w->f, &g->regions, &memory);
+	bit = UINT64_C(1) << memory;
+	if (w->replayed & bit)
+		return 0;
+	w->replayed |= bit;
+	return lz_record_replay(w->f, w->l, memory);
+}
+
+/* What is known already. */
+static int replay(struct worker *w)
+{
+	const struct lz_session *s = w->f->session;
+	int r = 0;
+
+	if (!w->f->o.vm.socket)
+		return lz_record_replay(w->f, w->l, -1);
+	for (uint32_t i = 0; !r && i < s->nr_guests; i++)
+		if (s->guest[i].state == LZ_GUEST_HERE && s->guest[i].attached)
+			r = replay_for_guest(w, &s->guest[i]);
+	return r;
+}
+
 static int open_engine(struct worker *w)
 {
 	struct lz_fill *f = w->f;
@@ -140,7 +169,7 @@ static int open_engine(struct worker *w)
 	for (int i = 0; i < f->nr_memories; i++)
 		if (lazyd_add(w->l, f->memory[i]) < 0)
 			return fail(w, "images", lazyd_error(w->l));
-	if (lz_record_replay(f, w->l))
+	if (replay(w))
 		return fail(w, "replay", lazyd_error(w->l));
 	r = lazyd_resume(w->l);
 	if (r < 0)
@@ -161,6 +190,9 @@ static void attach_guest(struct worker *w, struct lz_guest *g)
 	int memory, r;
 
 	(void)lz_guest_memory(w->f, m, &memory);
+	if (replay_for_guest(w, g))
+		lz_log_say(&w->f->o.service.log, LAZYD_LOG_WARN, "event=replay-failed error=\"%s\"",
+			   lazyd_error(w->l));
 	r = lazyd_attach_at(w->l, memory, g->uffd, g->pidfd, m->place, m->nr);
 	g->attached = 1;
 	/* -EEXIST: attached by a worker that died before it could note it. */

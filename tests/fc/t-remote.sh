@@ -90,6 +90,22 @@ pages=$((MIB * 256)) holes=$((MIB * 256 / 7))
 [ "$(served_of pages_zero)" -ge $((holes - 1)) ] || fail "$(served_of pages_zero) pages of zeros, of $holes"
 [ "$(served_of bytes_sent)" -le $(((pages - holes) * 4096 * 101 / 100)) ] || fail "$(served_of bytes_sent) bytes were sent"
 
+ROW="what one VM touches first, replayed for two more of which a worker dies"
+serve "${BASE[@]}"
+from_there --no-sweep --record "$DIR/first.ws"
+with_truth "$DIR/base" vm_ok --threads 1 --operations 300 --part
+fill_stops 0
+from_there --replay "$DIR/first.ws"
+with_truth "$DIR/base" start_vm again --threads 1 --operations 300
+kill -KILL "$(pgrep -P "$FILL_PID")"
+with_truth "$DIR/base" start_vm third --threads 1 --operations 300
+for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+fill_stops 0
+[ "$(stat_of pages_replay)" -gt 0 ] || fail "nothing was replayed"
+[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+if logged event=replay; then fail "the working set was not taken: $(grep event=replay "$DIR/fill.log")"; fi
+serve_ends
+
 ROW="several VMs, diffs and balloons"
 serve "${BASE[@]}" "${LAYERS[@]}"
 from_there --max-vms 8
