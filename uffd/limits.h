@@ -26,8 +26,8 @@ enum {
 	/* Pages of a slice at most, for the smallest page. */
 	LZ_SLICE_PAGES = LZ_SLICE_BYTES >> 12,
 	/* What the sweep has brought into memory at a time while no faults come, where so much lies together:
-	 * the kernel reads it as one huge page, at twice the rate of small ones and in a fifth of the CPU
-	 * time. A fault that comes meanwhile waits behind it, for a millisecond on a disk of 2 GB/s. */
+	 * the kernel reads it as one huge page if it can, at more than twice the rate of small ones. A fault
+	 * that comes meanwhile waits behind it, for a millisecond on a disk of 2 GB/s. */
 	LZ_BLOCK_BYTES = 2 << 20,
 	/* Of any one source: the next one comes while one is placed. And of all. */
 	LZ_BLOCKS_SOURCE = 2,
