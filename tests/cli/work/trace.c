@@ -26,9 +26,9 @@ static int peek(uint64_t from, uint64_t *page, uint64_t way)
 {
 	struct iovec to = { page, WORK_PAGE }, at = { (void *)(uintptr_t)from, WORK_PAGE };
 
-	if (way % 3 == 0)
+	if (way == 0)
 		return process_vm_readv(pid, &to, 1, &at, 1, 0) == WORK_PAGE ? 0 : errno;
-	if (way % 3 == 1)
+	if (way == 1)
 		return pread(mem, page, WORK_PAGE, (off_t)from) == WORK_PAGE ? 0 : errno;
 	for (uint64_t i = 0; i < WORK_WORDS; i++) {
 		errno = 0;
@@ -70,7 +70,8 @@ int main(int argc, char **argv)
 	}
 	work_say("stopped");
 	for (uint64_t p = pages; p--;) {
-		r = peek(at + p * WORK_PAGE, page, p);
+		/* By words it takes a call for each of 512. */
+		r = peek(at + p * WORK_PAGE, page, p % 16 == 15 ? 2 : p % 2);
 		if (r == EIO) {
 			refused++;
 			r = peek(at + p * WORK_PAGE, page, 0);
