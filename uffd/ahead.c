@@ -73,25 +73,81 @@ static bool read_pages(struct lz_engine *e, struct lz_req *q, uint32_t space, ui
 
 /* ---- neighbours ---- */
 
+/* How far from @page the next fault will be, if it is as far as this one is from the last; 1: who knows. */
+static int64_t stride_to(const struct lz_space *s, uint64_t page)
+{
+	int64_t stride = (int64_t)(page - s->stream_last);
+
+	return stride && stride >= -LZ_STRIDE_MAX && stride <= LZ_STRIDE_MAX ? stride : 1;
+}
+
+static void put_hint(struct lz_engine *e, struct lz_hint h)
+{
+	if (e->nr_hints == LZ_HINTS_MAX)
+		memmove(e->hint, e->hint + 1, --e->nr_hints * sizeof(*e->hint));
+	e->hint[e->nr_hints++] = h;
+}
+
+/*
+ * Is it a stream, and how far to run ahead of it? Twice as far as before where a fault is where it was
+ * waited for; where it is not, half as far, and it may be the begin of another: forward, backward or in
+ * strides.
+ */
 void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q)
 {
 	struct lz_space *s = &e->space[q->space];
-	uint64_t page = q->first;
+	uint64_t page = q->first, passed;
+	bool follows = page == s->stream_last + 1, goes_on = follows || page == s->stream_next;
 
 	/* The other sweep stays where it is: its pages may be far from here. */
 	s->front[q->remote].ahead = s->front[q->remote].behind = page;
-	if (page == s->stream_next)
-		s->window = s->window ? s->window * 2 : 4;
-	else
-		s->window /= 2;
-	if (s->window > LZ_WINDOW_MAX)
-		s->window = LZ_WINDOW_MAX;
-	s->stream_next = page + 1 + s->window;
+	if (!goes_on)
+		s->stride = stride_to(s, page);
+	else if (follows || !s->stride)
+		s->stride = 1;
+	s->window = !goes_on ? s->window / 2 : s->window ? s->window * 2 : 4;
+	s->window = least(s->window, s->stride == 1 ? LZ_WINDOW_MAX : LZ_WINDOW_OTHER);
+	s->stream_last = page;
+	/* Of one that only may have begun nothing is fetched but what lies behind. */
+	passed = goes_on || s->stride == 1 ? s->window : 0;
+	s->stream_next = page + (uint64_t)(s->stride * (int64_t)(passed + 1));
 	if (!s->window || !e->started || e->options.no_sweep)
 		return;
-	if (e->nr_hints == LZ_HINTS_MAX)
-		memmove(e->hint, e->hint + 1, --e->nr_hints * sizeof(*e->hint));
-	e->hint[e->nr_hints++] = (struct lz_hint){ q->space, page + 1, s->window };
+	if (!goes_on || s->stride == 1)
+		put_hint(e, (struct lz_hint){ q->space, page + 1, s->window, 1 });
+	else if (s->stride == -1) /* in the order in which one reads: it is one slice */
+		put_hint(e, (struct lz_hint){ q->space, page - least(s->window, page),
+					      least(s->window, page), 1 });
+	else
+		put_hint(e, (struct lz_hint){ q->space, page + (uint64_t)s->stride, s->window,
+					      s->stride });
+}
+
+/* Where @h goes on, and in *n how many pages there may be from there on; false: it is at its end. */
+static bool next_of_hint(const struct lz_hint *h, const struct lz_space *s, uint64_t *page,
+			 uint64_t *n)
+{
+	uint64_t end = least(h->step == 1 ? h->page + h->nr : h->page + 1, s->owed.nr);
+
+	*page = h->page;
+	/* Backward, what would be before the first page is behind the last. */
+	if (!h->nr || h->page >= end || s->retry_ns)
+		return false;
+	if (h->step == 1)
+		*page = lz_bits_next(&s->owed, h->page);
+	*n = *page < end ? end - *page : 0;
+	return *n;
+}
+
+static void pass(struct lz_hint *h, uint64_t page, uint64_t n)
+{
+	if (h->step == 1) {
+		h->nr = h->page + h->nr - page - n;
+		h->page = page + n;
+	} else {
+		h->nr--;
+		h->page += (uint64_t)h->step;
+	}
 }
 
 /* A hint that has to wait keeps none behind it: theirs may be another source. */
@@ -102,12 +158,11 @@ bool lz_ahead_neighbour(struct lz_engine *e, struct lz_action *out)
 	while (i < e->nr_hints) {
 		struct lz_hint *h = &e->hint[i];
 		struct lz_space *s = &e->space[h->space];
-		uint64_t end = least(h->page + h->nr, s->owed.nr), page, n;
 		uint32_t space = h->space;
+		uint64_t page, n;
 		struct lz_req *q;
 
-		page = h->page < end && !s->retry_ns ? lz_bits_next(&s->owed, h->page) : end;
-		if (page >= end) {
+		if (!next_of_hint(h, s, &page, &n)) {
 			memmove(h, h + 1, (--e->nr_hints - i) * sizeof(*h));
 			continue;
 		}
@@ -116,9 +171,8 @@ bool lz_ahead_neighbour(struct lz_engine *e, struct lz_action *out)
 			i++;
 			continue;
 		}
-		n = lz_ahead_slice(e, s, page, end - page);
-		h->nr = end - page - (n ? n : 1);
-		h->page = page + (n ? n : 1);
+		n = lz_ahead_slice(e, s, page, n);
+		pass(h, page, n ? n : 1);
 		if (n)
 			return read_pages(e, q, space, page, n, LZ_FOR_NEIGHBOUR, out);
 	}

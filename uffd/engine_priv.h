@@ -70,10 +70,11 @@ struct lz_wake {
 	struct lz_range range;
 };
 
-/* Pages worth reading behind a fault. */
+/* Pages worth reading behind a fault: each @step from the one before it. */
 struct lz_hint {
 	uint32_t space;
 	uint64_t page, nr;
+	int64_t step;
 };
 
 struct lz_engine {

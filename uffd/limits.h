@@ -49,6 +49,9 @@ enum {
 	LZ_HINTS_MAX = 16,
 	/* Neighbours read, or zeroed, behind a fault of a sequential stream, in pages. */
 	LZ_WINDOW_MAX = 64,
+	/* ... that comes backward, or in strides; which are no longer than this many pages. */
+	LZ_WINDOW_OTHER = 16,
+	LZ_STRIDE_MAX = 64,
 	/* Messages one read of a userfaultfd takes. */
 	LZ_BATCH_MAX = 16,
 	/* Layout notes in one half of the journal; it is compacted into the other half when full.
@@ -93,6 +96,8 @@ enum {
 	LZ_WAKES_MAX = 1,
 	LZ_HINTS_MAX = 2,
 	LZ_WINDOW_MAX = 8,
+	LZ_WINDOW_OTHER = 8,
+	LZ_STRIDE_MAX = 8,
 	LZ_BATCH_MAX = 4,
 	LZ_JOURNAL_NOTES = 256,
 	LZ_MEMORIES_MAX = 8,

@@ -284,6 +284,39 @@ START_TEST(neighbours_leave_out_what_is_not_owed)
 }
 END_TEST
 
+/* As far as the last two are apart; sixteen pages at most. */
+START_TEST(a_stream_may_go_backward_or_in_strides)
+{
+	transcript_play("image 0+512 at f0:0, area 0..512 from 0, attach s0\n"
+			"start			| s0 fetch b0 0+512 = none\n"
+			"fault s0 300			| s0 read r0 300+1\n"
+			"fault s0 299			| s0 read r1 299+1\n"
+			"fault s0 298			| s0 read r2 298+1; s0 read r3 294+4\n"
+			"fault s0 293			| s0 read r4 293+1; s0 read r5 285+8\n"
+			/* Another begins. */
+			"fault s0 100			| s0 read r6 100+1; s0 read r7 101+4\n"
+			"fault s0 107			| s0 read r8 107+1; s0 read r9 108+2\n"
+			"fault s0 114			| s0 read r10 114+1; s0 read r11 121+1;"
+			" s0 read r12 128+1; s0 read r13 135+1; s0 read r14 142+1\n");
+}
+END_TEST
+
+/* Backward it ends at the first page, in strides at the last, and what is not owed is left out. */
+START_TEST(streams_end_where_the_memory_does)
+{
+	transcript_play("image 0+512 at f0:0, area 0..512 from 0, attach s0\n"
+			"start			| s0 fetch b0 0+512 = none\n"
+			"fault s0 4			| s0 read r0 4+1\n"
+			"fault s0 3			| s0 read r1 3+1\n"
+			"fault s0 2			| s0 read r2 2+1; s0 read r3 0+2\n"
+			"remove s0 501..502		| s0 wake 501..502\n"
+			"fault s0 461			| s0 read r4 461+1; s0 read r5 462+2\n"
+			"fault s0 471			| s0 read r6 471+1; s0 read r7 472+1\n"
+			"fault s0 481			| s0 read r8 481+1; s0 read r9 491+1\n"
+			"fault s0 511			| s0 read r10 511+1\n");
+}
+END_TEST
+
 /* ---- what a request may hold ---- */
 
 START_TEST(fragments_of_memory_are_one_read)
@@ -453,6 +486,8 @@ int main(void)
 	tcase_add_test(t, a_stream_has_a_growing_window);
 	tcase_add_test(t, random_faults_have_none);
 	tcase_add_test(t, neighbours_leave_out_what_is_not_owed);
+	tcase_add_test(t, a_stream_may_go_backward_or_in_strides);
+	tcase_add_test(t, streams_end_where_the_memory_does);
 	suite_add_tcase(s, t);
 	t = tcase_create("requests");
 	tcase_add_test(t, fragments_of_memory_are_one_read);
