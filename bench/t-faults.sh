@@ -70,6 +70,8 @@ hot random 1 4
 hot random 1 16
 hot random 1 64
 hot random 1 1 -s
+hot sequential 1 1 -s
+hot strided 1 1 -s
 cold random 1 1
 cold sequential 1 1
 cold strided 1 1
@@ -78,6 +80,7 @@ remote random 1 1
 remote sequential 1 1
 remote strided 1 1
 remote random 1 1 -s
+remote strided 1 1 -s
 END
 for ((round = 0; round < ${ROUNDS:-3}; round++)); do
 	for case in "${all[@]}"; do
