@@ -115,9 +115,11 @@ most=0
 fill server quiet
 fill images quiet
 while [ $kills -lt "$KILLS" ]; do
-	most=$KILLS
+	# Half of those that are left, so that there are some for the other.
+	most=$(((kills + KILLS + 1) / 2))
 	fill server kills keeper worker server
-	[ $kills -ge "$KILLS" ] || fill images kills keeper worker
+	most=$KILLS
+	fill images kills keeper worker
 	source_over
 	[ $kills -ge "$KILLS" ] || round
 done
