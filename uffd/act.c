@@ -198,7 +198,7 @@ void lz_act(struct lz_loop *l, const struct lz_action *a)
 		do_kill(l, a->space);
 		break;
 	case LZ_ACT_RELEASE:
-		lz_stream_release(l->stream, &l->ring, lz_loop_now());
+		lz_stream_release(l->stream, &l->ring, lz_ring_now());
 		break;
 	case LZ_ACT_CLOSE:
 		lz_intake_close(l, a->space);

@@ -22,9 +22,9 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "iouring/ring.h"
 #include "uffd/uffd.h"
 
 enum { FREE, ASKED, TAKEN, AWAITED, DONE, ASLEEP, QUIT };
@@ -46,14 +46,6 @@ struct lz_copier {
 	struct lz_copied part;
 	pthread_t thread;
 } __attribute__((aligned(128))); /* two cache lines: a CPU fetches pairs */
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
 
 static uint32_t look(const struct lz_copier *c)
 {
@@ -90,7 +82,7 @@ static void relax(void)
 /* Looks until it is no longer @word, for @ns at most. True if it is not. */
 static bool look_while(const struct lz_copier *c, uint32_t word, uint64_t ns)
 {
-	uint64_t until = now_ns() + ns;
+	uint64_t until = lz_ring_now() + ns;
 
 	do {
 		for (unsigned i = 0; i < LOOKS; i++) {
@@ -98,7 +90,7 @@ static bool look_while(const struct lz_copier *c, uint32_t word, uint64_t ns)
 				return true;
 			relax();
 		}
-	} while (now_ns() < until);
+	} while (lz_ring_now() < until);
 	return false;
 }
 

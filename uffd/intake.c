@@ -138,7 +138,7 @@ static void finish_close(struct lz_loop *l, uint32_t space)
 		(void)close(uffd);
 	if (slot->pidfd >= 0)
 		(void)close(slot->pidfd);
-	(void)lz_state_closed(l->state, l->engine, space, lz_loop_now());
+	(void)lz_state_closed(l->state, l->engine, space, lz_ring_now());
 	if (uffd >= 0)
 		(void)close(uffd);
 	*s = (struct lz_loop_space){ .generation = (uint16_t)(s->generation + 1) };
@@ -427,7 +427,7 @@ static void took_back(struct lz_loop *l, const struct lz_completion *c, unsigned
 
 bool lz_intake_take_back(struct lz_loop *l)
 {
-	uint64_t until = lz_loop_now() + TAKE_BACK_NS;
+	uint64_t until = lz_ring_now() + TAKE_BACK_NS;
 	struct lz_completion c[DRAIN_MAX];
 	struct lz_tag tag = { .kind = LZ_TAG_READ };
 	unsigned nr = 0, n;
@@ -447,7 +447,7 @@ bool lz_intake_take_back(struct lz_loop *l)
 			nr++;
 			(void)lz_ring_cancel(&l->ring, tag);
 		}
-	while (nr && lz_loop_now() < until) {
+	while (nr && lz_ring_now() < until) {
 		(void)lz_ring_wait(&l->ring, 10000000);
 		n = lz_ring_reap(&l->ring, c, DRAIN_MAX);
 		for (unsigned i = 0; i < n; i++)

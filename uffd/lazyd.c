@@ -175,7 +175,7 @@ void lazyd_finish(struct lazyd *l)
 
 int lazyd_start(struct lazyd *l)
 {
-	int r = lz_state_start(l->loop.state, l->loop.engine, lz_loop_now());
+	int r = lz_state_start(l->loop.state, l->loop.engine, lz_ring_now());
 
 	return r ? failed(l, r, "the journal is full") : 0;
 }
@@ -270,7 +270,7 @@ void lazyd_stats_sized(const struct lazyd *l, const struct lazyd_state *state,
 	n = s->n;
 	n.runs_recorded = st->record.nr;
 	n.record_over = st->record.is_over ||
-			(st->record.until_ns && lz_loop_now() > st->record.until_ns);
+			(st->record.until_ns && lz_ring_now() > st->record.until_ns);
 	n.latency_count = s->latency.count;
 	n.latency_p50_ns = lz_latency_percentile(&s->latency, 0.50);
 	n.latency_p99_ns = lz_latency_percentile(&s->latency, 0.99);

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "uffd/uffd.h"
@@ -26,17 +25,9 @@ enum { PREPARE_MAX = 16 };
 /* abandon() gives a stalled space this long to let itself be poisoned. */
 #define ABANDON_NS UINT64_C(5000000000)
 
-uint64_t lz_loop_now(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
 void lz_loop_look(struct lz_loop *l)
 {
-	l->now_ns = lz_loop_now();
+	l->now_ns = lz_ring_now();
 }
 
 void lz_loop_feed(struct lz_loop *l, struct lz_event ev)
@@ -122,8 +113,8 @@ static void leave(struct lz_loop *l, bool more)
 	uint64_t at = next_deadline(l);
 	struct itimerspec t = { 0 };
 
-	if (l->put_off && at > lz_loop_now() + PUT_OFF_NS)
-		at = lz_loop_now() + PUT_OFF_NS;
+	if (l->put_off && at > lz_ring_now() + PUT_OFF_NS)
+		at = lz_ring_now() + PUT_OFF_NS;
 	t.it_value.tv_sec = (time_t)(at / 1000000000);
 	t.it_value.tv_nsec = (long)(at % 1000000000);
 	if (at != UINT64_MAX)
@@ -253,7 +244,7 @@ int lz_loop_watch(struct lz_loop *l, int fd)
 
 int64_t lz_loop_abandon(struct lz_loop *l)
 {
-	uint64_t lost = l->state->stats.n.pages_lost, until = lz_loop_now() + ABANDON_NS;
+	uint64_t lost = l->state->stats.n.pages_lost, until = lz_ring_now() + ABANDON_NS;
 	int r = 1;
 
 	lz_loop_feed(l, (struct lz_event){ .type = LZ_EV_ABANDON });
@@ -264,7 +255,7 @@ int64_t lz_loop_abandon(struct lz_loop *l)
 		if (l->req[i].in_flight)
 			(void)lz_ring_cancel(&l->ring,
 					     (struct lz_tag){ .kind = LZ_TAG_READ, .id = i });
-	while (r == 1 && lz_loop_now() < until)
+	while (r == 1 && lz_ring_now() < until)
 		r = lz_loop_turn(l, 10000000);
 	if (r < 0)
 		return r;
@@ -434,7 +425,7 @@ int lz_loop_attach(struct lz_loop *l, const struct lz_state_place *at, int uffd,
 	for (uint32_t i = 0; i < LZ_SPACES_MAX; i++)
 		if (lz_engine_serves(l->engine, i) && l->state->slot[i].uffd == uffd)
 			return -EEXIST;
-	space = lz_state_attach_at(l->state, l->engine, &m, at, uffd, pidfd, lz_loop_now());
+	space = lz_state_attach_at(l->state, l->engine, &m, at, uffd, pidfd, lz_ring_now());
 	if (space < 0)
 		return space;
 	(void)lz_intake_arm(l, (uint32_t)space); /* put off at worst */
@@ -470,7 +461,7 @@ int lz_loop_resume(struct lz_loop *l)
 		/* The dead one may have closed it or not; its number may not be a userfaultfd. */
 		if (lz_uffd_is_one(l->state->slot[half_closed].uffd))
 			(void)close(l->state->slot[half_closed].uffd);
-		r = lz_state_closed(l->state, l->engine, (uint32_t)half_closed, lz_loop_now());
+		r = lz_state_closed(l->state, l->engine, (uint32_t)half_closed, lz_ring_now());
 	}
 	for (uint32_t i = 0; !r && i < LZ_SPACES_MAX; i++) {
 		if (!lz_engine_serves(l->engine, i))

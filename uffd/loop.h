@@ -102,7 +102,6 @@ int lz_loop_fd(struct lz_loop *l);
 int lz_loop_watch(struct lz_loop *l, int fd);
 int64_t lz_loop_abandon(struct lz_loop *l);
 
-uint64_t lz_loop_now(void);
 /* Looks at the clock, for the events that come. */
 void lz_loop_look(struct lz_loop *l);
 void lz_loop_feed(struct lz_loop *l, struct lz_event ev);

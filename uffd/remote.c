@@ -74,7 +74,7 @@ int lz_remote_source(struct lz_loop *l, struct lz_memory *m, const struct lz_mem
 void lz_remote_want(struct lz_loop *l)
 {
 	if (l->stream)
-		lz_stream_want(l->stream, &l->ring, lz_loop_now());
+		lz_stream_want(l->stream, &l->ring, lz_ring_now());
 }
 
 void lz_remote_attend(struct lz_loop *l)
