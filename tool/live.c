@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,20 +14,10 @@
 #include <unistd.h>
 
 #include "tool/live_pages.h"
+#include "tool/out.h"
 
 /* A process that has been sent SIGSTOP is waited for in such steps, for so many of them. */
 enum { STOP_NAP_NS = 1000000, STOP_NAPS = 5000, LINE = 512 };
-
-__attribute__((format(printf, 3, 4))) static int say(struct lazyd_why *why, int r,
-						     const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(why->text, sizeof(why->text), format, ap);
-	va_end(ap);
-	return r;
-}
 
 static FILE *open_proc(pid_t pid, const char *what)
 {
@@ -98,14 +87,14 @@ static bool stands_still(pid_t pid)
 static int stop(pid_t pid, struct lazyd_why *why)
 {
 	if (kill(pid, SIGSTOP))
-		return say(why, -errno, "process %d cannot be stopped: %s", (int)pid,
-			   strerror(errno));
+		return lz_out_why(why, -errno, "process %d cannot be stopped: %s", (int)pid,
+				  strerror(errno));
 	for (int i = 0; i < STOP_NAPS; i++) {
 		if (stands_still(pid))
 			return 0;
 		(void)nanosleep(&(struct timespec){ .tv_nsec = STOP_NAP_NS }, NULL);
 	}
-	return say(why, -ETIME, "process %d does not stop", (int)pid);
+	return lz_out_why(why, -ETIME, "process %d does not stop", (int)pid);
 }
 
 /* ---- areas ---- */
@@ -157,8 +146,8 @@ static int look_at(struct lz_live *l, struct lz_live_task *t, struct lazyd_why *
 		r = lz_live_pages(t, true);
 	for (size_t i = 0; i < t->nr_pages; i++)
 		l->bytes += t->page[i].end - t->page[i].start;
-	return r ? say(why, r, "the memory of process %d cannot be looked at: %s", (int)pid,
-		       strerror(-r))
+	return r ? lz_out_why(why, r, "the memory of process %d cannot be looked at: %s", (int)pid,
+			      strerror(-r))
 		 : 0;
 }
 
@@ -207,8 +196,8 @@ int lz_live_look(struct lz_live *l, pid_t pid, bool tree, bool stops, struct laz
 
 	*l = (struct lz_live){ 0 };
 	if (kill(pid, 0))
-		return say(why, -errno, "there is no process %d to be looked at: %s", (int)pid,
-			   strerror(errno));
+		return lz_out_why(why, -errno, "there is no process %d to be looked at: %s",
+				  (int)pid, strerror(errno));
 	r = add_task(l, pid, 0);
 	for (size_t i = 0; !r && i < l->nr; i++) {
 		pid_t at = (pid_t)l->task[i].task.pid;
@@ -216,7 +205,8 @@ int lz_live_look(struct lz_live *l, pid_t pid, bool tree, bool stops, struct laz
 		if (stops)
 			r = stop(at, why);
 		else if (!stands_still(at))
-			r = say(why, -EBUSY,
+			r = lz_out_why(
+				why, -EBUSY,
 				"process %d runs, and its memory changes: stop or freeze it, or --stop",
 				(int)at);
 		if (!r)
@@ -261,7 +251,7 @@ static int write_task(const struct lz_live_task *t, int dirfd, uint32_t id, stru
 int lz_live_write(const struct lz_live *l, int dirfd, struct lazyd_why *why)
 {
 	struct lazyd_task *task = calloc(l->nr, sizeof(*task));
-	int r = task ? 0 : say(why, -ENOMEM, "not enough memory");
+	int r = task ? 0 : lz_out_why(why, -ENOMEM, "not enough memory");
 
 	for (size_t i = 0; !r && i < l->nr; i++)
 		task[i] = l->task[i].task;
@@ -303,8 +293,8 @@ int lz_live_serve(const struct lz_live *l, struct lazyd_server *s, struct lazyd_
 	for (size_t i = 0; !r && i < l->nr; i++) {
 		r = serve_task(&l->task[i], s);
 		if (r)
-			(void)say(why, r, "the memory of process %u cannot be served: %s",
-				  l->task[i].task.pid, strerror(-r));
+			(void)lz_out_why(why, r, "the memory of process %u cannot be served: %s",
+					 l->task[i].task.pid, strerror(-r));
 	}
 	return r;
 }

@@ -28,6 +28,16 @@ void lz_out_error(const char *format, ...)
 	va_end(ap);
 }
 
+int lz_out_why(struct lazyd_why *why, int r, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(why->text, sizeof(why->text), format, ap);
+	va_end(ap);
+	return r;
+}
+
 uint64_t lz_out_now(void)
 {
 	struct timespec t;

@@ -16,6 +16,9 @@
 
 /* One line "lazyd: ..." on standard error; @format has no newline. */
 __attribute__((format(printf, 1, 2))) void lz_out_error(const char *format, ...);
+/* Writes the sentence that goes with a failure, and returns @r. */
+__attribute__((format(printf, 3, 4))) int lz_out_why(struct lazyd_why *why, int r,
+						     const char *format, ...);
 
 /* Text by value: lz_out_size(n).s is good until the end of the statement it is made in. */
 struct lz_text {

@@ -5,24 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tool/out.h"
+
 enum { PAGE = 4096 };
-
-__attribute__((format(printf, 3, 4))) static int refuse(struct lazyd_why *why, int r,
-							const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(why->text, sizeof(why->text), format, ap);
-	va_end(ap);
-	return r;
-}
 
 /* FNV-1a. */
 static void mix(uint64_t *hash, uint64_t value)
@@ -40,18 +30,19 @@ static int check_file(struct lz_snapshot *s, unsigned n, struct lazyd_why *why)
 	struct stat st;
 
 	if (fstat(s->fd[n], &st))
-		return refuse(why, -errno, "%s: %s", name, strerror(errno));
+		return lz_out_why(why, -errno, "%s: %s", name, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return refuse(why, -EINVAL, "%s is no regular file", name);
+		return lz_out_why(why, -EINVAL, "%s is no regular file", name);
 	size = (uint64_t)st.st_size;
 	if (!n && (!size || size % PAGE))
-		return refuse(why, -EINVAL,
-			      "%s has %" PRIu64 " bytes, which is no memory: not whole pages", name,
-			      size);
+		return lz_out_why(why, -EINVAL,
+				  "%s has %" PRIu64 " bytes, which is no memory: not whole pages",
+				  name, size);
 	if (n && size != s->size)
-		return refuse(why, -EINVAL,
-			      "%s has %" PRIu64 " bytes and is no diff of %s, which has %" PRIu64,
-			      name, size, s->name[0], s->size);
+		return lz_out_why(why, -EINVAL,
+				  "%s has %" PRIu64
+				  " bytes and is no diff of %s, which has %" PRIu64,
+				  name, size, s->name[0], s->size);
 	s->size = size;
 	mix(&s->fingerprint, st.st_dev);
 	mix(&s->fingerprint, st.st_ino);
@@ -71,12 +62,12 @@ static int check_holes(const struct lz_snapshot *s, unsigned n, struct lazyd_why
 		return 0;
 	hole = lseek(s->fd[n], 0, SEEK_HOLE);
 	if (hole < 0 || fstat(s->fd[n], &st))
-		return refuse(why, -errno, "%s: %s", s->name[n], strerror(errno));
+		return lz_out_why(why, -errno, "%s: %s", s->name[n], strerror(errno));
 	if ((uint64_t)hole < s->size || (uint64_t)st.st_blocks * 512 >= s->size)
 		return 0;
-	return refuse(why, -ENOTSUP,
-		      "%s: its file system does not tell where the holes of a diff are",
-		      s->name[n]);
+	return lz_out_why(why, -ENOTSUP,
+			  "%s: its file system does not tell where the holes of a diff are",
+			  s->name[n]);
 }
 
 int lz_snapshot_open(struct lz_snapshot *s, const char *memory, const char *const *layer,
@@ -89,7 +80,7 @@ int lz_snapshot_open(struct lz_snapshot *s, const char *memory, const char *cons
 		s->name[n] = n ? layer[n - 1] : memory;
 		s->fd[n] = open(s->name[n], O_RDONLY | O_CLOEXEC);
 		if (s->fd[n] < 0)
-			return refuse(why, -errno, "%s: %s", s->name[n], strerror(errno));
+			return lz_out_why(why, -errno, "%s: %s", s->name[n], strerror(errno));
 		s->nr++;
 		r = check_file(s, n, why);
 		if (!r)
@@ -131,7 +122,7 @@ int lz_snapshot_memory(const struct lz_snapshot *s, uint64_t page_size, struct l
 
 	r = lazyd_memory_new(&m);
 	if (r)
-		return refuse(why, r, "%s: %s", s->name[0], strerror(-r));
+		return lz_out_why(why, r, "%s: %s", s->name[0], strerror(-r));
 	r = add_files(s, m, source);
 	if (!r)
 		r = lazyd_memory_add_area(m, 0, s->size, page_size);
@@ -139,7 +130,7 @@ int lz_snapshot_memory(const struct lz_snapshot *s, uint64_t page_size, struct l
 		r = lazyd_memory_add_layers(m, 0, s->size, source, s->nr, 0);
 	if (r) {
 		lazyd_memory_put(m);
-		return refuse(why, r, "%s: %s", s->name[0], strerror(-r));
+		return lz_out_why(why, r, "%s: %s", s->name[0], strerror(-r));
 	}
 	*out = m;
 	return 0;
@@ -156,7 +147,7 @@ int lz_snapshot_serve(const struct lz_snapshot *s, struct lazyd_server *to, stru
 		return r;
 	r = lazyd_server_add(to, LZ_SNAPSHOT_TASK, m);
 	lazyd_memory_put(m);
-	return r ? refuse(why, r, "%s: %s", s->name[0], strerror(-r)) : 0;
+	return r ? lz_out_why(why, r, "%s: %s", s->name[0], strerror(-r)) : 0;
 }
 
 int lz_snapshot_elsewhere(uint64_t size, uint64_t page_size, struct lazyd_memory **out)
@@ -184,8 +175,8 @@ int lz_snapshot_identity(const char *state, uint8_t identity[LAZYD_IDENTITY_LEN]
 	int fd = open(state, O_RDONLY | O_CLOEXEC), r;
 
 	if (fd < 0)
-		return refuse(why, -errno, "%s: %s", state, strerror(errno));
+		return lz_out_why(why, -errno, "%s: %s", state, strerror(errno));
 	r = lazyd_file_identity(fd, identity, &inner);
 	(void)close(fd);
-	return r ? refuse(why, r, "%s: %s", state, inner.text) : 0;
+	return r ? lz_out_why(why, r, "%s: %s", state, inner.text) : 0;
 }
