@@ -15,6 +15,7 @@
 
 #include "tool/live_pages.h"
 #include "tool/out.h"
+#include "tool/tree.h"
 
 /* A process that has been sent SIGSTOP is waited for in such steps, for so many of them. */
 enum { STOP_NAP_NS = 1000000, STOP_NAPS = 5000, LINE = 512 };
@@ -166,27 +167,15 @@ static int add_task(struct lz_live *l, pid_t pid, pid_t parent)
 	return 0;
 }
 
-/* The children of every thread of @pid, which stands still: it makes no more. */
+/* Those of @pid, which stands still: it makes no more. */
 static int add_children(struct lz_live *l, pid_t pid)
 {
-	char path[64], what[64];
-	const struct dirent *e;
-	int child, r = 0;
-	FILE *f;
-	DIR *d;
+	struct lz_tree t = { 0 };
+	int r = lz_tree_add_children(&t, pid);
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	d = opendir(path);
-	while (d && !r && (e = readdir(d))) {
-		(void)snprintf(what, sizeof(what), "task/%.16s/children", e->d_name);
-		f = e->d_name[0] == '.' ? NULL : open_proc(pid, what);
-		while (f && !r && fscanf(f, "%d", &child) == 1)
-			r = add_task(l, child, pid);
-		if (f)
-			(void)fclose(f);
-	}
-	if (d)
-		(void)closedir(d);
+	for (size_t i = 0; !r && i < t.nr; i++)
+		r = add_task(l, t.pid[i], pid);
+	lz_tree_free(&t);
 	return r;
 }
 
