@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tool/live_pages.h"
+#include "tool/maps.h"
 
 enum { BLOCK_USUAL = 2 << 20 };
 
@@ -39,40 +40,10 @@ static uint64_t block_size(void)
 	return n;
 }
 
-static int add_area(struct lz_live_task *t, uint64_t start, uint64_t end)
-{
-	struct lazyd_area *all = reallocarray(t->area, t->nr_areas + 1, sizeof(*all));
-
-	if (!all)
-		return -ENOMEM;
-	t->area = all;
-	t->area[t->nr_areas++] = (struct lazyd_area){ .start = start, .end = end };
-	return 0;
-}
-
 /* The private ones that are eligible. */
-static int find_areas(struct lz_live_task *t)
+static int add_area(const struct lz_maps_area *a, void *task)
 {
-	uint64_t start = 0, end = 0, n;
-	char path[64], perms[8] = "", *line = NULL;
-	size_t room = 0;
-	int eligible, r = 0;
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/%u/smaps", t->task.pid);
-	f = fopen(path, "re");
-	if (!f)
-		return errno == ENOENT ? -ESRCH : -errno;
-	while (!r && getline(&line, &room, f) >= 0) {
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s", &n, &end, perms) == 3)
-			start = n;
-		else if (sscanf(line, "THPeligible: %d", &eligible) == 1 && eligible &&
-			 perms[3] == 'p')
-			r = add_area(t, start, end);
-	}
-	free(line);
-	(void)fclose(f);
-	return r;
+	return a->may_be_huge && !a->is_shared ? lz_live_pages_add_area(task, a) : 0;
 }
 
 /* 0, or what ends it all: who has ended, may not be asked, or is of a kernel that does not know this. */
@@ -96,7 +67,7 @@ int lz_collapse(pid_t pid, int pidfd, struct lz_collapsed *to, bool (*goes_on)(v
 {
 	struct lz_live_task t = { .task = { .pid = (uint32_t)pid } };
 	uint64_t block = block_size();
-	int r = find_areas(&t);
+	int r = lz_maps_read(pid, LZ_SMAPS, add_area, &t);
 
 	if (!r)
 		r = lz_live_pages(&t, true);

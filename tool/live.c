@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tool/live_pages.h"
+#include "tool/maps.h"
 #include "tool/out.h"
 #include "tool/tree.h"
 
@@ -100,53 +100,28 @@ static int stop(pid_t pid, struct lazyd_why *why)
 
 /* ---- areas ---- */
 
-static bool is_the_kernels(const char *name)
+static int add_area(const struct lz_maps_area *a, void *task)
 {
-	return !strncmp(name, "[v", 2); /* [vdso], [vvar], [vvar_vclock], [vsyscall] */
-}
+	struct lz_live_task *t = task;
 
-static int add_area(struct lz_live *l, struct lz_live_task *t, const char *line)
-{
-	struct lazyd_area a = { 0 }, *all;
-	unsigned long long start, end;
-	char perms[8];
-	int at = 0;
-
-	if (sscanf(line, "%llx-%llx %7s %*s %*s %*s %n", &start, &end, perms, &at) < 3)
-		return -EPROTO;
-	if (is_the_kernels(line + at))
+	if (a->is_kernels)
 		return 0;
-	if (perms[3] != 'p') {
-		l->nr_shared++;
-		return 0;
-	}
-	a.start = start;
-	a.end = end;
-	a.prot = (perms[0] == 'r' ? PROT_READ : 0u) | (perms[1] == 'w' ? PROT_WRITE : 0u) |
-		 (perms[2] == 'x' ? PROT_EXEC : 0u);
-	all = reallocarray(t->area, t->nr_areas + 1, sizeof(*all));
-	if (!all)
-		return -ENOMEM;
-	t->area = all;
-	t->area[t->nr_areas++] = a;
+	if (!a->is_shared)
+		return lz_live_pages_add_area(t, a);
+	t->nr_shared++;
 	return 0;
 }
 
 static int look_at(struct lz_live *l, struct lz_live_task *t, struct lazyd_why *why)
 {
 	pid_t pid = (pid_t)t->task.pid;
-	FILE *f = open_proc(pid, "maps");
-	char line[LINE + 4096];
-	int r = f ? 0 : -errno;
+	int r = lz_maps_read(pid, LZ_MAPS, add_area, t);
 
-	while (!r && fgets(line, sizeof(line), f))
-		r = add_area(l, t, line);
-	if (f)
-		(void)fclose(f);
 	if (!r)
 		r = lz_live_pages(t, true);
 	for (size_t i = 0; i < t->nr_pages; i++)
 		l->bytes += t->page[i].end - t->page[i].start;
+	l->nr_shared += t->nr_shared;
 	return r ? lz_out_why(why, r, "the memory of process %d cannot be looked at: %s", (int)pid,
 			      strerror(-r))
 		 : 0;

@@ -23,13 +23,14 @@ struct lz_live_task {
 	size_t nr_areas;
 	struct lz_live_range *page; /* pages that are there and not zero, ascending */
 	size_t nr_pages;
+	uint64_t nr_shared; /* areas that are shared memory, which are left out */
 };
 
 struct lz_live {
 	struct lz_live_task *task; /* the first is the root */
 	size_t nr;
 	uint64_t bytes;     /* of pages */
-	uint64_t nr_shared; /* areas that are shared memory, which are left out */
+	uint64_t nr_shared; /* of all */
 };
 
 /*

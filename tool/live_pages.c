@@ -20,6 +20,19 @@
 
 enum { PAGE = 4096, REGIONS = 512, WORDS = 4096 };
 
+int lz_live_pages_add_area(struct lz_live_task *t, const struct lz_maps_area *a)
+{
+	struct lazyd_area *all = reallocarray(t->area, t->nr_areas + 1, sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	t->area = all;
+	t->area[t->nr_areas++] = (struct lazyd_area){ .start = a->start,
+						      .end = a->end,
+						      .prot = a->prot };
+	return 0;
+}
+
 static int add(struct lz_live_task *t, uint64_t start, uint64_t end)
 {
 	struct lz_live_range *all, *last = t->nr_pages ? &t->page[t->nr_pages - 1] : NULL;

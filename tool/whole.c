@@ -3,12 +3,9 @@
 #include "tool/whole.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
+#include "tool/maps.h"
 #include "tool/out.h"
 #include "tool/tree.h"
 
@@ -16,34 +13,25 @@
 static const uint64_t NAP_NS = 100000000;
 enum { NAPS_A_LOOK = 4 };
 
+static int add_area(const struct lz_maps_area *a, void *arg)
+{
+	struct lz_whole *w = arg;
+
+	if (a->is_registered) {
+		w->nr_areas++;
+		w->missing_bytes += a->missing;
+	}
+	return 0;
+}
+
 static int look_at(pid_t pid, struct lz_whole *w)
 {
-	uint64_t size = 0, here = 0, kb;
-	char *line = NULL, path[64];
-	size_t room = 0;
-	FILE *f;
+	int r = lz_maps_read(pid, LZ_SMAPS, add_area, w);
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
-	f = fopen(path, "re");
-	if (!f)
-		return errno == ENOENT ? -ESRCH : -errno;
-	w->nr_processes++;
-	while (getline(&line, &room, f) >= 0) {
-		if (sscanf(line, "Size: %" SCNu64, &kb) == 1) {
-			size = kb;
-			here = 0;
-		} else if (sscanf(line, "Rss: %" SCNu64, &kb) == 1 ||
-			   sscanf(line, "Swap: %" SCNu64, &kb) == 1) {
-			here += kb;
-		} else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " um")) {
-			w->nr_areas++;
-			w->missing_bytes += size > here ? (size - here) * 1024 : 0;
-			w->pid = w->pid ? w->pid : pid;
-		}
-	}
-	free(line);
-	(void)fclose(f);
-	return 0;
+	w->nr_processes += !r;
+	if (w->nr_areas && !w->pid)
+		w->pid = pid;
+	return r;
 }
 
 int lz_whole_look(pid_t pid, struct lz_whole *w)
