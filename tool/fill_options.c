@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The command line of `lazyd fill`. */
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tool/session.h"
 #include "tool/tool.h"
@@ -68,12 +66,8 @@ enum {
 	OPT_ON_LOST = LZ_SERVICE_LAST,
 	OPT_RESTORE_TIMEOUT,
 	OPT_PAGE_SERVER,
-	OPT_ADDRESS,
-	OPT_PORT,
-	OPT_PS_SOCKET,
 	OPT_PS_HEADER,
 	OPT_SOURCE_TIMEOUT,
-	OPT_BUSY_POLL,
 	OPT_COPIERS,
 	OPT_STUCK_TIMEOUT,
 	OPT_RECORD,
@@ -93,12 +87,8 @@ static const struct option OPTIONS[] = {
 	{ "on-lost", required_argument, NULL, OPT_ON_LOST },
 	{ "restore-timeout", required_argument, NULL, OPT_RESTORE_TIMEOUT },
 	{ "page-server", no_argument, NULL, OPT_PAGE_SERVER },
-	{ "address", required_argument, NULL, OPT_ADDRESS },
-	{ "port", required_argument, NULL, OPT_PORT },
-	{ "ps-socket", required_argument, NULL, OPT_PS_SOCKET },
 	{ "ps-header", required_argument, NULL, OPT_PS_HEADER },
 	{ "source-timeout", required_argument, NULL, OPT_SOURCE_TIMEOUT },
-	{ "busy-poll", required_argument, NULL, OPT_BUSY_POLL },
 	{ "copiers", required_argument, NULL, OPT_COPIERS },
 	{ "stuck-timeout", required_argument, NULL, OPT_STUCK_TIMEOUT },
 	{ "record", required_argument, NULL, OPT_RECORD },
@@ -109,80 +99,35 @@ static const struct option OPTIONS[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-static int take_seconds(const struct lz_service *s, uint32_t *to, const char *complaint)
+static int take_seconds(const struct lz_service *s, const char *takes, uint32_t *to)
 {
-	long n = lz_service_number(optarg, 1000000000);
-
-	if (n < 0)
-		return lz_service_usage(s, complaint, optarg);
-	*to = (uint32_t)n;
-	return -1;
-}
-
-/* One of the options that say where the page server is. */
-static int take_peer_option(struct lz_fill_options *o, int c)
-{
-	long n;
-
-	switch (c) {
-	case OPT_PAGE_SERVER:
-		o->page_server = true;
-		return -1;
-	case OPT_ADDRESS:
-		o->address = optarg;
-		return -1;
-	case OPT_PORT:
-		n = lz_service_number(optarg, 65535);
-		if (n <= 0)
-			return lz_service_usage(
-				&o->service, "--port takes a number from 1 to 65535, not", optarg);
-		o->port = optarg;
-		return -1;
-	case OPT_PS_SOCKET:
-		n = lz_service_number(optarg, 1 << 20);
-		if (n < 0 || (!o->service.resumes && fcntl((int)n, F_GETFD) < 0))
-			return lz_service_usage(
-				&o->service,
-				"--ps-socket takes the number of an open descriptor, not", optarg);
-		o->ps_socket = (int)n;
-		return -1;
-	case OPT_PS_HEADER:
-		n = lz_service_number(optarg, 32);
-		if (n != 24 && n != 32)
-			return lz_service_usage(&o->service, "--ps-header takes 24 or 32, not",
-						optarg);
-		o->ps_header = (int)n;
-		return -1;
-	default:
-		return take_seconds(&o->service, &o->source_timeout_s,
-				    "--source-timeout takes seconds, not");
-	}
+	return lz_service_take_number(s, 0, LZ_SERVICE_SECONDS_MAX, takes, to);
 }
 
 /* One option; -1 to go on, else the exit status. */
 static int take_option(struct lz_fill_options *o, int c)
 {
+	struct lz_service *s = &o->service;
 	long n;
 
 	switch (c) {
 	case OPT_ON_LOST:
 		if (strcmp(optarg, "poison") != 0 && strcmp(optarg, "kill") != 0)
-			return lz_service_usage(&o->service, "--on-lost takes poison or kill, not",
-						optarg);
+			return lz_service_usage(s, "--on-lost takes poison or kill, not", optarg);
 		o->on_lost = *optarg == 'k' ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;
 		return -1;
 	case OPT_RESTORE_TIMEOUT:
-		return take_seconds(&o->service, &o->restore_timeout_s,
-				    "--restore-timeout takes seconds, not");
+		return take_seconds(s, "--restore-timeout takes seconds, not",
+				    &o->restore_timeout_s);
 	case OPT_STUCK_TIMEOUT:
-		return take_seconds(&o->service, &o->stuck_timeout_s,
-				    "--stuck-timeout takes seconds, not");
+		return take_seconds(s, "--stuck-timeout takes seconds, not", &o->stuck_timeout_s);
+	case OPT_SOURCE_TIMEOUT:
+		return take_seconds(s, "--source-timeout takes seconds, not", &o->source_timeout_s);
 	case OPT_RECORD:
 		o->record = optarg;
 		return -1;
 	case OPT_RECORD_WINDOW:
-		return take_seconds(&o->service, &o->record_window_s,
-				    "--record-window takes seconds, not");
+		return take_seconds(s, "--record-window takes seconds, not", &o->record_window_s);
 	case OPT_REPLAY:
 		o->replay = optarg;
 		return -1;
@@ -192,32 +137,19 @@ static int take_option(struct lz_fill_options *o, int c)
 	case OPT_COLLAPSE:
 		o->collapse = true;
 		return -1;
-	case OPT_BUSY_POLL:
-		n = lz_service_number(optarg, 1000000);
-		if (n < 0)
-			return lz_service_usage(&o->service,
-						"--busy-poll takes microseconds up to 1000000, not",
-						optarg);
-		o->busy_poll_us = (uint32_t)n;
-		return -1;
 	case OPT_COPIERS:
-		n = lz_service_number(optarg, LAZYD_COPIERS_MAX);
-		if (n < 0)
-			return lz_service_usage(&o->service,
-						"--copiers takes a number up to 3, not", optarg);
-		o->copiers = (uint32_t)n;
-		return -1;
+		return lz_service_take_number(s, 0, LAZYD_COPIERS_MAX,
+					      "--copiers takes a number up to 3, not", &o->copiers);
 	case OPT_PAGE_SERVER:
-	case OPT_ADDRESS:
-	case OPT_PORT:
-	case OPT_PS_SOCKET:
+		o->page_server = true;
+		return -1;
 	case OPT_PS_HEADER:
-	case OPT_SOURCE_TIMEOUT:
-		return take_peer_option(o, c);
+		n = lz_service_number(optarg, 32);
+		if (n != 24 && n != 32)
+			return lz_service_usage(s, "--ps-header takes 24 or 32, not", optarg);
+		o->ps_header = (int)n;
+		return -1;
 	case LZ_GUEST_FIRECRACKER:
-	case LZ_GUEST_MEMORY:
-	case LZ_GUEST_LAYER:
-	case LZ_GUEST_SNAPSHOT:
 	case LZ_GUEST_ALLOW_USER:
 	case LZ_GUEST_MAX_VMS:
 	case LZ_GUEST_DETACH:
@@ -226,21 +158,40 @@ static int take_option(struct lz_fill_options *o, int c)
 		(void)fputs(HELP, stdout);
 		return LZ_EXIT_OK;
 	default:
-		return lz_service_option(&o->service, c);
+		return lz_service_option(s, c);
 	}
+}
+
+/* Where the pages come from, if not from here. */
+static int check_peer(struct lz_fill_options *o)
+{
+	struct lz_service *s = &o->service;
+	bool named = s->address, is_unix;
+
+	if (!named)
+		s->address = "127.0.0.1";
+	is_unix = strchr(s->address, '/') || strncmp(s->address, "unix:", 5) == 0;
+	if (s->port && !lz_service_number(s->port, 0))
+		return lz_service_usage(s, "--port takes a number from 1 to 65535, not", s->port);
+	if (o->page_server && s->tls && !s->tls_any_name &&
+	    (is_unix || (s->ps_socket >= 0 && !named)))
+		return lz_service_usage(
+			s,
+			"--tls needs --tls-no-cn-verify, or a name for the peer's certificate, at",
+			is_unix ? s->address : "--ps-socket");
+	if (o->page_server && !s->port && s->ps_socket < 0 && !is_unix)
+		return lz_service_usage(s, "which --port has the page server at", s->address);
+	return -1;
 }
 
 int lz_fill_options_take(struct lz_fill *f, int argc, char **argv)
 {
 	struct lz_fill_options *o = &f->o;
-	bool named, is_unix;
 	int c, r;
 
 	*o = (struct lz_fill_options){ .on_lost = NOT_SAID,
 				       .restore_timeout_s = NOT_SAID,
-				       .ps_socket = -1,
 				       .source_timeout_s = 60,
-				       .busy_poll_us = 30,
 				       .stuck_timeout_s = 60,
 				       .vm = { .uid_from = 1 } };
 	lz_service_init(&o->service, "fill");
@@ -254,10 +205,9 @@ int lz_fill_options_take(struct lz_fill *f, int argc, char **argv)
 	}
 	if (optind < argc)
 		return lz_service_usage(&o->service, "unexpected word", argv[optind]);
-	if (o->service.tls_stray && !o->service.tls)
-		return lz_service_usage(&o->service, "without --tls nothing is encrypted, so no",
-					o->service.tls_stray);
-	r = lz_guest_check_options(o);
+	r = lz_service_check_options(&o->service);
+	if (r < 0)
+		r = lz_guest_check_options(o);
 	if (r >= 0)
 		return r;
 	/* A VM whose page is poisoned ends too, later and less clearly; and its like come at any time. */
@@ -266,18 +216,5 @@ int lz_fill_options_take(struct lz_fill *f, int argc, char **argv)
 	if (o->restore_timeout_s == NOT_SAID)
 		o->restore_timeout_s = o->vm.socket ? 0 : 600;
 	o->vm.max = o->vm.max ? o->vm.max : VMS_DEFAULT;
-	named = o->address != NULL;
-	if (!named)
-		o->address = "127.0.0.1";
-	is_unix = strchr(o->address, '/') || strncmp(o->address, "unix:", 5) == 0;
-	if (o->page_server && o->service.tls && !o->service.tls_any_name &&
-	    (is_unix || (o->ps_socket >= 0 && !named)))
-		return lz_service_usage(
-			&o->service,
-			"--tls needs --tls-no-cn-verify, or a name for the peer's certificate, at",
-			is_unix ? o->address : "--ps-socket");
-	if (o->page_server && !o->port && o->ps_socket < 0 && !is_unix)
-		return lz_service_usage(&o->service, "which --port has the page server at",
-					o->address);
-	return -1;
+	return check_peer(o);
 }

@@ -46,34 +46,17 @@ static int take_users(struct lz_fill_options *o)
 int lz_guest_option(struct lz_fill_options *o, int c)
 {
 	struct lz_vm_options *vm = &o->vm;
-	long n;
 
 	switch (c) {
 	case LZ_GUEST_FIRECRACKER:
 		vm->socket = optarg;
 		return -1;
-	case LZ_GUEST_MEMORY:
-		vm->memory = optarg;
-		return -1;
-	case LZ_GUEST_LAYER:
-		if (vm->nr_layers == LZ_LAYERS_MAX)
-			return lz_service_usage(
-				&o->service, "there can be 64 of --layer, and one more is", optarg);
-		vm->layer[vm->nr_layers++] = optarg;
-		return -1;
-	case LZ_GUEST_SNAPSHOT:
-		vm->snapshot = optarg;
-		return -1;
 	case LZ_GUEST_ALLOW_USER:
 		return take_users(o);
 	case LZ_GUEST_MAX_VMS:
-		n = lz_service_number(optarg, LZ_GUESTS_MAX);
-		if (n <= 0)
-			return lz_service_usage(&o->service,
-						"--max-vms takes a number from 1 to 1024, not",
-						optarg);
-		vm->max = (uint32_t)n;
-		return -1;
+		return lz_service_take_number(&o->service, 1, LZ_GUESTS_MAX,
+					      "--max-vms takes a number from 1 to 1024, not",
+					      &vm->max);
 	default:
 		vm->detach = true;
 		return -1;
@@ -83,7 +66,7 @@ int lz_guest_option(struct lz_fill_options *o, int c)
 /* Where their memory is: in files here, or with a page server that has those. */
 static int check_memory(const struct lz_fill_options *o)
 {
-	const struct lz_vm_options *vm = &o->vm;
+	const struct lz_snapshot_files *vm = &o->service.vm;
 	const char *stray = vm->memory      ? "--memory"
 			    : vm->nr_layers ? "--layer"
 			    : o->ps_header  ? "--ps-header"
@@ -92,16 +75,16 @@ static int check_memory(const struct lz_fill_options *o)
 	if (o->page_server && stray)
 		return lz_service_usage(&o->service, "VMs whose memory a `lazyd serve` has take no",
 					stray);
-	if (o->page_server && !vm->snapshot)
+	if (o->page_server && !vm->state)
 		return lz_service_usage(
 			&o->service, "which --snapshot, a file of state, do VMs load that come to",
-			vm->socket);
+			o->vm.socket);
 	if (o->page_server)
 		return -1;
 	if (!vm->memory)
 		return lz_service_usage(&o->service, "which --memory have the VMs that come to",
-					vm->socket);
-	if (vm->snapshot)
+					o->vm.socket);
+	if (vm->state)
 		return lz_service_usage(&o->service, "without --page-server there is no",
 					"--snapshot");
 	return -1;
@@ -110,9 +93,10 @@ static int check_memory(const struct lz_fill_options *o)
 int lz_guest_check_options(const struct lz_fill_options *o)
 {
 	const struct lz_vm_options *vm = &o->vm;
-	const char *stray = vm->memory                     ? "--memory"
-			    : vm->nr_layers                ? "--layer"
-			    : vm->snapshot                 ? "--snapshot"
+	const struct lz_snapshot_files *files = &o->service.vm;
+	const char *stray = files->memory                  ? "--memory"
+			    : files->nr_layers             ? "--layer"
+			    : files->state                 ? "--snapshot"
 			    : vm->detach                   ? "--detach-when-full"
 			    : vm->max                      ? "--max-vms"
 			    : vm->uid_from <= vm->uid_upto ? "--allow-user"
@@ -150,15 +134,15 @@ static bool is_others(const struct lz_snapshot *s)
 
 static int open_files(struct lz_fill *f, struct lazyd_why *why)
 {
-	const struct lz_vm_options *vm = &f->o.vm;
+	const struct lz_snapshot_files *files = &f->o.service.vm;
 	int r;
 
 	if (f->o.page_server) {
-		r = lz_snapshot_identity(vm->snapshot, f->identity, why);
+		r = lz_snapshot_identity(files->state, f->identity, why);
 		memcpy(&f->snapshot.fingerprint, f->identity, sizeof(f->snapshot.fingerprint));
 		return r;
 	}
-	r = lz_snapshot_open(&f->snapshot, vm->memory, vm->layer, vm->nr_layers, why);
+	r = lz_snapshot_open(&f->snapshot, files, why);
 	f->others_images = is_others(&f->snapshot);
 	return r;
 }

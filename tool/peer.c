@@ -17,10 +17,10 @@ static int connect_peer(void *arg)
 	struct lz_fill *f = arg;
 
 	f->session->nr_connects++;
-	if (f->o.ps_socket < 0)
+	if (f->o.service.ps_socket < 0)
 		return lz_addr_connect(&f->peer);
 	/* The caller's connection is the only one there will be. */
-	return f->session->nr_connects == 1 ? f->o.ps_socket : -EAGAIN;
+	return f->session->nr_connects == 1 ? f->o.service.ps_socket : -EAGAIN;
 }
 
 /* What it must serve; *header as in struct lazyd_remote. */
@@ -48,10 +48,11 @@ int lz_peer_prepare(struct lz_fill *f)
 		return LZ_EXIT_OK;
 	if (f->resume)
 		f->peer = f->session->peer;
-	else if (o->ps_socket < 0 && lz_addr_parse(&f->peer, o->address, o->port))
+	else if (o->service.ps_socket < 0 &&
+		 lz_addr_parse(&f->peer, o->service.address, o->service.port))
 		return LZ_EXIT_FAILED;
 	/* Before there is a worker: one that takes over later needs no file. */
-	r = lz_service_tls(&o->service, o->address, &f->tls);
+	r = lz_service_tls(&o->service, o->service.address, &f->tls);
 	/* That of a VM is known already, and a CRIU has none. */
 	if (!r && !o->vm.socket)
 		r = identify_images(f, &header);

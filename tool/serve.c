@@ -5,7 +5,6 @@
  * the signals; the rest is the library's.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,40 +63,26 @@ static const char HELP[] =
 	"Exit status: 0 served, 1 failed, 2 usage.\n";
 
 enum {
-	OPT_ADDRESS = LZ_SERVICE_LAST,
-	OPT_PORT,
-	OPT_PS_SOCKET,
-	OPT_ONCE,
+	OPT_ONCE = LZ_SERVICE_LAST,
 	OPT_MAX_CLIENTS,
 	OPT_IDLE_TIMEOUT,
-	OPT_BUSY_POLL,
 	OPT_JSON,
 	OPT_LAZY_PAGES,
 	OPT_PID,
 	OPT_TREE,
 	OPT_STOP,
-	OPT_MEMORY,
-	OPT_LAYER,
-	OPT_SNAPSHOT,
 };
 
 static const struct option OPTIONS[] = {
 	LZ_SERVICE_NAMES,
-	{ "address", required_argument, NULL, OPT_ADDRESS },
-	{ "port", required_argument, NULL, OPT_PORT },
-	{ "ps-socket", required_argument, NULL, OPT_PS_SOCKET },
 	{ "once", no_argument, NULL, OPT_ONCE },
 	{ "max-clients", required_argument, NULL, OPT_MAX_CLIENTS },
 	{ "idle-timeout", required_argument, NULL, OPT_IDLE_TIMEOUT },
-	{ "busy-poll", required_argument, NULL, OPT_BUSY_POLL },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "lazy-pages", no_argument, NULL, OPT_LAZY_PAGES },
 	{ "pid", required_argument, NULL, OPT_PID },
 	{ "tree", no_argument, NULL, OPT_TREE },
 	{ "stop", no_argument, NULL, OPT_STOP },
-	{ "memory", required_argument, NULL, OPT_MEMORY },
-	{ "layer", required_argument, NULL, OPT_LAYER },
-	{ "snapshot", required_argument, NULL, OPT_SNAPSHOT },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -107,9 +92,7 @@ enum { BIND_TRIES = 50, BIND_NAP_NS = 20000000 };
 
 struct serve {
 	struct lz_service service;
-	const char *address, *port;
-	int ps_socket; /* -1: it listens */
-	uint32_t max_clients, idle_timeout_s, busy_poll_us;
+	uint32_t max_clients, idle_timeout_s;
 	bool once, json, lazy_pages;
 	struct lz_served served;
 	struct lz_addr at;
@@ -120,82 +103,20 @@ struct serve {
 
 /* ---- the command line ---- */
 
-/* What is served. */
-static int take_served(struct serve *s, int c)
-{
-	struct lz_served *v = &s->served;
-	long n;
-
-	switch (c) {
-	case OPT_PID:
-		n = lz_service_number(optarg, 1 << 22);
-		if (n <= 0)
-			return lz_service_usage(&s->service, "--pid takes a process, not", optarg);
-		v->pid = (pid_t)n;
-		return -1;
-	case OPT_TREE:
-		v->tree = true;
-		return -1;
-	case OPT_STOP:
-		v->stop = true;
-		return -1;
-	case OPT_MEMORY:
-		v->memory = optarg;
-		return -1;
-	case OPT_LAYER:
-		if (v->nr_layers == LZ_LAYERS_MAX)
-			return lz_service_usage(
-				&s->service, "there can be 64 of --layer, and one more is", optarg);
-		v->layer[v->nr_layers++] = optarg;
-		return -1;
-	default:
-		v->state = optarg;
-		return -1;
-	}
-}
-
-static int take_number(struct serve *s, long least, long most, const char *what, uint32_t *to)
-{
-	long n = lz_service_number(optarg, most);
-
-	if (n < least)
-		return lz_service_usage(&s->service, what, optarg);
-	*to = (uint32_t)n;
-	return -1;
-}
-
 static int take_option(struct serve *s, int c)
 {
-	long n;
+	uint32_t pid = 0;
+	int r;
 
 	switch (c) {
-	case OPT_ADDRESS:
-		s->address = optarg;
-		return -1;
-	case OPT_PORT:
-		if (lz_service_number(optarg, 65535) < 0)
-			return lz_service_usage(&s->service,
-						"--port takes a number up to 65535, not", optarg);
-		s->port = optarg;
-		return -1;
-	case OPT_PS_SOCKET:
-		n = lz_service_number(optarg, 1 << 20);
-		if (n < 0 || fcntl((int)n, F_GETFD) < 0)
-			return lz_service_usage(
-				&s->service,
-				"--ps-socket takes the number of an open descriptor, not", optarg);
-		s->ps_socket = (int)n;
-		return -1;
 	case OPT_MAX_CLIENTS:
-		return take_number(s, 1, 65536, "--max-clients takes a number from 1 to 65536, not",
-				   &s->max_clients);
+		return lz_service_take_number(&s->service, 1, 65536,
+					      "--max-clients takes a number from 1 to 65536, not",
+					      &s->max_clients);
 	case OPT_IDLE_TIMEOUT:
-		return take_number(s, 0, 1000000000, "--idle-timeout takes seconds, not",
-				   &s->idle_timeout_s);
-	case OPT_BUSY_POLL:
-		return take_number(s, 0, 1000000,
-				   "--busy-poll takes microseconds up to 1000000, not",
-				   &s->busy_poll_us);
+		return lz_service_take_number(&s->service, 0, LZ_SERVICE_SECONDS_MAX,
+					      "--idle-timeout takes seconds, not",
+					      &s->idle_timeout_s);
 	case OPT_ONCE:
 		s->once = true;
 		return -1;
@@ -206,12 +127,16 @@ static int take_option(struct serve *s, int c)
 		s->lazy_pages = true;
 		return -1;
 	case OPT_PID:
+		r = lz_service_take_number(&s->service, 1, 1 << 22, "--pid takes a process, not",
+					   &pid);
+		s->served.pid = (pid_t)pid;
+		return r;
 	case OPT_TREE:
+		s->served.tree = true;
+		return -1;
 	case OPT_STOP:
-	case OPT_MEMORY:
-	case OPT_LAYER:
-	case OPT_SNAPSHOT:
-		return take_served(s, c);
+		s->served.stop = true;
+		return -1;
 	case 'D':
 		s->served.images = true;
 		return lz_service_option(&s->service, c);
@@ -228,14 +153,10 @@ static int parse(struct serve *s, int argc, char **argv)
 	bool as_criu = strcmp(argv[0], "page-server") == 0;
 	int c, r;
 
-	*s = (struct serve){ .address = as_criu ? "0.0.0.0" : "127.0.0.1",
-			     .port = "0",
-			     .ps_socket = -1,
-			     .idle_timeout_s = 600,
-			     .busy_poll_us = 30,
-			     .once = as_criu,
-			     .listen_fd = -1 };
+	*s = (struct serve){ .idle_timeout_s = 600, .once = as_criu, .listen_fd = -1 };
 	lz_service_init(&s->service, argv[0]);
+	s->service.address = as_criu ? "0.0.0.0" : "127.0.0.1";
+	s->service.port = "0";
 	optind = 0;
 	while ((c = getopt_long(argc, argv, LZ_SERVICE_LETTERS, OPTIONS, NULL)) != -1) {
 		r = take_option(s, c);
@@ -245,11 +166,10 @@ static int parse(struct serve *s, int argc, char **argv)
 	if (optind < argc)
 		return lz_service_usage(&s->service, "unexpected word", argv[optind]);
 	r = lz_served_check_options(&s->served, &s->service);
+	if (r < 0)
+		r = lz_service_check_options(&s->service);
 	if (r >= 0)
 		return r;
-	if (s->service.tls_stray && !s->service.tls)
-		return lz_service_usage(&s->service, "without --tls nothing is encrypted, so no",
-					s->service.tls_stray);
 	if (as_criu && !s->lazy_pages)
 		return lz_service_usage(
 			&s->service,
@@ -270,8 +190,8 @@ static int open_server(struct serve *s, int images_fd)
 	struct lazyd_server_options o = { .size = sizeof(o),
 					  .max_clients = s->max_clients,
 					  .idle_timeout_s = s->idle_timeout_s,
-					  .busy_poll_ns = s->busy_poll_us * UINT64_C(1000),
-					  .once = s->once || s->ps_socket >= 0,
+					  .busy_poll_ns = s->service.busy_poll_us * UINT64_C(1000),
+					  .once = s->once || s->service.ps_socket >= 0,
 					  .log = log_line,
 					  .log_arg = &s->service.log,
 					  .tls = s->tls };
@@ -284,9 +204,9 @@ static int start_listening(struct serve *s)
 	char text[LZ_ADDR_TEXT_MAX], sentence[LZ_ADDR_TEXT_MAX + 128];
 	int tries = 0;
 
-	if (s->ps_socket >= 0)
+	if (s->service.ps_socket >= 0)
 		return LZ_EXIT_OK;
-	if (lz_addr_parse(&s->at, s->address, s->port))
+	if (lz_addr_parse(&s->at, s->service.address, s->service.port))
 		return LZ_EXIT_FAILED;
 	do {
 		s->listen_fd = lz_addr_listen(&s->at);
@@ -304,8 +224,8 @@ static int start_listening(struct serve *s)
 /* In the process that will serve: a ring is its opener's. */
 static int hand_over(struct serve *s)
 {
-	int r = s->ps_socket >= 0 ? lazyd_server_accept(s->server, s->ps_socket)
-				  : lazyd_server_listen(s->server, s->listen_fd);
+	int r = s->service.ps_socket >= 0 ? lazyd_server_accept(s->server, s->service.ps_socket)
+					  : lazyd_server_listen(s->server, s->listen_fd);
 	char sentence[160];
 
 	if (!r)

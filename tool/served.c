@@ -9,19 +9,20 @@
 
 int lz_served_check_options(const struct lz_served *v, const struct lz_service *s)
 {
-	const char *stray = v->nr_layers ? "--layer" : v->state ? "--snapshot" : NULL;
+	const struct lz_snapshot_files *vm = &s->vm;
+	const char *stray = vm->nr_layers ? "--layer" : vm->state ? "--snapshot" : NULL;
 
 	if ((v->tree || v->stop) && !v->pid)
 		return lz_service_usage(s, "without --pid there is no process for",
 					v->tree ? "--tree" : "--stop");
-	if (!v->memory)
+	if (!vm->memory)
 		return stray ? lz_service_usage(s, "without --memory there is no", stray) : -1;
 	if (v->pid || v->images)
 		return lz_service_usage(s, "a server of --memory has nothing else: no",
 					v->pid ? "--pid" : "--images-dir");
-	if (!v->state)
+	if (!vm->state)
 		return lz_service_usage(s, "which --snapshot, the file of the VM's state, has",
-					v->memory);
+					vm->memory);
 	return -1;
 }
 
@@ -30,11 +31,11 @@ int lz_served_open_files(struct lz_served *v, const struct lz_service *s)
 	struct lazyd_why why = { { 0 } };
 	int r;
 
-	if (!v->memory)
+	if (!s->vm.memory)
 		return LZ_EXIT_OK;
-	r = lz_snapshot_open(&v->snapshot, v->memory, v->layer, v->nr_layers, &why);
+	r = lz_snapshot_open(&v->snapshot, &s->vm, &why);
 	if (!r)
-		r = lz_snapshot_identity(v->state, v->identity, &why);
+		r = lz_snapshot_identity(s->vm.state, v->identity, &why);
 	return r ? lz_service_refuse(s, why.text) : LZ_EXIT_OK;
 }
 
@@ -83,12 +84,12 @@ int lz_served_open(struct lz_served *v, const struct lz_service *s, int images_f
 	struct lz_live live = { 0 };
 	int r;
 
-	if (v->memory || v->pid) {
+	if (s->vm.memory || v->pid) {
 		options->identity = v->identity;
 		r = v->pid ? look_at_processes(v, s, images_fd, &live, &why) : 0;
 		if (!r)
 			r = lazyd_server_new(out, NULL, options, &why);
-		if (!r && v->memory)
+		if (!r && s->vm.memory)
 			r = lz_snapshot_serve(&v->snapshot, *out, &why);
 		else if (!r)
 			r = lz_live_serve(&live, *out, &why);

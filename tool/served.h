@@ -18,10 +18,7 @@ struct lz_served {
 	bool images; /* was a directory of images named? */
 	pid_t pid;   /* 0: no process */
 	bool tree, stop;
-	const char *memory, *layer[LZ_LAYERS_MAX]; /* NULL: no VM's memory */
-	const char *state;                         /* file of the VM's state */
-	unsigned nr_layers;
-	struct lz_snapshot snapshot;
+	struct lz_snapshot snapshot;          /* of a VM */
 	uint8_t identity[LAZYD_IDENTITY_LEN]; /* of process or VM */
 };
 

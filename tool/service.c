@@ -20,6 +20,8 @@ void lz_service_init(struct lz_service *s, const char *command)
 	*s = (struct lz_service){ .command = command,
 				  .images_dir = ".",
 				  .status_fd = -1,
+				  .ps_socket = -1,
+				  .busy_poll_us = 30,
 				  .stats_fd = -1,
 				  .pidfile_fd = -1,
 				  .had = { -1, -1, -1, -1 },
@@ -40,6 +42,30 @@ int lz_service_usage(const struct lz_service *s, const char *what, const char *v
 {
 	lz_out_error("%s \"%s\": see `lazyd %s --help`", what, value, s->command);
 	return LZ_EXIT_USAGE;
+}
+
+int lz_service_take_number(const struct lz_service *s, long least, long most, const char *takes,
+			   uint32_t *to)
+{
+	long n = lz_service_number(optarg, most);
+
+	if (n < least)
+		return lz_service_usage(s, takes, optarg);
+	*to = (uint32_t)n;
+	return -1;
+}
+
+/* One that is open already. */
+static int take_descriptor(const struct lz_service *s, const char *takes, int *to)
+{
+	uint32_t n = 0;
+	int r = lz_service_take_number(s, 0, 1 << 20, takes, &n);
+
+	/* Who goes on with what another has begun may have closed it long since. */
+	if (r < 0 && !s->resumes && fcntl((int)n, F_GETFD) < 0)
+		return lz_service_usage(s, takes, optarg);
+	*to = (int)n;
+	return r;
 }
 
 /* One of the options that say who we are, and whom to trust. */
@@ -73,6 +99,39 @@ static int take_tls_option(struct lz_service *s, int c)
 	return -1;
 }
 
+/* One of those that say where the wire is, or a VM. */
+static int take_place(struct lz_service *s, int c)
+{
+	uint32_t n;
+
+	switch (c) {
+	case LZ_SERVICE_ADDRESS:
+		s->address = optarg;
+		return -1;
+	case LZ_SERVICE_PORT:
+		s->port = optarg;
+		return lz_service_take_number(s, 0, 65535, "--port takes a number up to 65535, not",
+					      &n);
+	case LZ_SERVICE_PS_SOCKET:
+		return take_descriptor(s, "--ps-socket takes the number of an open descriptor, not",
+				       &s->ps_socket);
+	case LZ_SERVICE_MEMORY:
+		s->vm.memory = optarg;
+		return -1;
+	case LZ_SERVICE_LAYER:
+		if (s->vm.nr_layers == LZ_LAYERS_MAX)
+			return lz_service_usage(s, "there can be 64 of --layer, and one more is",
+						optarg);
+		s->vm.layer[s->vm.nr_layers++] = optarg;
+		return -1;
+	case LZ_SERVICE_SNAPSHOT:
+		s->vm.state = optarg;
+		return -1;
+	default: /* getopt has said what is wrong */
+		return LZ_EXIT_USAGE;
+	}
+}
+
 int lz_service_option(struct lz_service *s, int c)
 {
 	long n;
@@ -99,15 +158,10 @@ int lz_service_option(struct lz_service *s, int c)
 		s->daemon = true;
 		return -1;
 	case LZ_SERVICE_STATUS_FD:
-		n = lz_service_number(optarg, 1 << 20);
-		if (s->resumes)
+		if (s->resumes) /* it has been told */
 			return -1;
-		if (n < 0 || fcntl((int)n, F_GETFD) < 0)
-			return lz_service_usage(
-				s, "--status-fd takes the number of an open descriptor, not",
-				optarg);
-		s->status_fd = (int)n;
-		return -1;
+		return take_descriptor(s, "--status-fd takes the number of an open descriptor, not",
+				       &s->status_fd);
 	case LZ_SERVICE_PIDFILE:
 		s->pidfile = optarg;
 		return -1;
@@ -126,9 +180,21 @@ int lz_service_option(struct lz_service *s, int c)
 	case LZ_SERVICE_TLS_KEY:
 	case LZ_SERVICE_TLS_NO_CN_VERIFY:
 		return take_tls_option(s, c);
-	default: /* getopt has said what is wrong */
-		return LZ_EXIT_USAGE;
+	case LZ_SERVICE_BUSY_POLL:
+		return lz_service_take_number(s, 0, 1000000,
+					      "--busy-poll takes microseconds up to 1000000, not",
+					      &s->busy_poll_us);
+	default:
+		return take_place(s, c);
 	}
+}
+
+int lz_service_check_options(const struct lz_service *s)
+{
+	if (s->tls_stray && !s->tls)
+		return lz_service_usage(s, "without --tls nothing is encrypted, so no",
+					s->tls_stray);
+	return -1;
 }
 
 /* ---- set-up ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What `lazyd fill` and `lazyd serve` have in common as daemons that take CRIU's options: directories, the
- * log, going to the background, saying that they are ready.
+ * log, going to the background, saying that they are ready; and where the wire is, and a VM's files.
  */
 #ifndef LZ_SERVICE_H
 #define LZ_SERVICE_H
@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "tool/snapshot.h"
 #include "uffd/lazyd.h"
 
 struct lz_log {
@@ -41,6 +42,10 @@ struct lz_service {
 	bool tls, tls_any_name;
 	const char *tls_stray;              /* an option that goes with --tls */
 	struct lazyd_tls_options tls_files; /* NULL: CRIU's */
+	const char *address, *port;         /* NULL: not said */
+	int ps_socket;                      /* a connection that the caller has made; -1: none */
+	uint32_t busy_poll_us;              /* 0: never */
+	struct lz_snapshot_files vm;        /* a snapshot of one */
 	struct lz_log log;
 };
 
@@ -58,6 +63,13 @@ enum {
 	LZ_SERVICE_TLS_CERT,
 	LZ_SERVICE_TLS_KEY,
 	LZ_SERVICE_TLS_NO_CN_VERIFY,
+	LZ_SERVICE_ADDRESS,
+	LZ_SERVICE_PORT,
+	LZ_SERVICE_PS_SOCKET,
+	LZ_SERVICE_BUSY_POLL,
+	LZ_SERVICE_MEMORY,
+	LZ_SERVICE_LAYER,
+	LZ_SERVICE_SNAPSHOT,
 	LZ_SERVICE_LAST,
 };
 /* clang-format off */
@@ -78,7 +90,14 @@ enum {
 	{ "tls-cacrl", required_argument, NULL, LZ_SERVICE_TLS_CACRL }, \
 	{ "tls-cert", required_argument, NULL, LZ_SERVICE_TLS_CERT }, \
 	{ "tls-key", required_argument, NULL, LZ_SERVICE_TLS_KEY }, \
-	{ "tls-no-cn-verify", no_argument, NULL, LZ_SERVICE_TLS_NO_CN_VERIFY }
+	{ "tls-no-cn-verify", no_argument, NULL, LZ_SERVICE_TLS_NO_CN_VERIFY }, \
+	{ "address", required_argument, NULL, LZ_SERVICE_ADDRESS }, \
+	{ "port", required_argument, NULL, LZ_SERVICE_PORT }, \
+	{ "ps-socket", required_argument, NULL, LZ_SERVICE_PS_SOCKET }, \
+	{ "busy-poll", required_argument, NULL, LZ_SERVICE_BUSY_POLL }, \
+	{ "memory", required_argument, NULL, LZ_SERVICE_MEMORY }, \
+	{ "layer", required_argument, NULL, LZ_SERVICE_LAYER }, \
+	{ "snapshot", required_argument, NULL, LZ_SERVICE_SNAPSHOT }
 /* clang-format on */
 
 void lz_service_init(struct lz_service *s, const char *command);
@@ -86,8 +105,14 @@ void lz_service_init(struct lz_service *s, const char *command);
 int lz_service_option(struct lz_service *s, int c);
 /* Says that @value is wrong and returns LZ_EXIT_USAGE. */
 int lz_service_usage(const struct lz_service *s, const char *what, const char *value);
+/* After the last option: do they go together? The same. */
+int lz_service_check_options(const struct lz_service *s);
 /* A number from 0 to @max, or -1. */
 long lz_service_number(const char *text, long max);
+/* The option's, if it is from @least to @most; else says what that option @takes. The same as option(). */
+int lz_service_take_number(const struct lz_service *s, long least, long most, const char *takes,
+			   uint32_t *to);
+enum { LZ_SERVICE_SECONDS_MAX = 1000000000 };
 
 /*
  * Opens the images directory, goes to the work directory, opens the log and the statistics: everything

@@ -31,10 +31,7 @@ enum { LZ_TASKS_MAX = 4096, LZ_REASON_MAX = 256 };
 
 /* Of --firecracker. */
 struct lz_vm_options {
-	const char *socket; /* NULL: it is a restore of CRIU that is waited for */
-	const char *memory, *layer[LZ_LAYERS_MAX];
-	unsigned nr_layers;
-	const char *snapshot;        /* file of the VMs' state; with a page server */
+	const char *socket;          /* NULL: it is a restore of CRIU that is waited for */
 	uint32_t max;                /* VMs at a time */
 	uint32_t uid_from, uid_upto; /* who may connect besides us and root; from > upto: nobody */
 	bool detach;                 /* ends when those that have come are full */
@@ -44,13 +41,10 @@ struct lz_vm_options {
 struct lz_fill_options {
 	struct lz_service service;
 	enum lazyd_on_lost on_lost;
-	uint32_t restore_timeout_s; /* 0: for ever */
-	bool page_server;           /* pages come from one */
-	const char *address, *port;
-	int ps_socket;               /* a connection to it, made by the caller; -1: none */
+	uint32_t restore_timeout_s;  /* 0: for ever */
+	bool page_server;            /* pages come from one */
 	int ps_header;               /* 24, 32; 0: what the images say */
 	uint32_t source_timeout_s;   /* 0: for ever */
-	uint32_t busy_poll_us;       /* 0: never */
 	uint32_t copiers;            /* threads beside the engine's */
 	uint32_t stuck_timeout_s;    /* 0: for ever */
 	const char *record, *replay; /* files of working sets; NULL: none */
@@ -248,9 +242,6 @@ int lz_inbox_receive(struct lz_inbox *in, uint32_t number, int fd, size_t len);
 /* guest.c: the command line of VMs, and their memory. */
 enum {
 	LZ_GUEST_FIRECRACKER = 512,
-	LZ_GUEST_MEMORY,
-	LZ_GUEST_LAYER,
-	LZ_GUEST_SNAPSHOT,
 	LZ_GUEST_ALLOW_USER,
 	LZ_GUEST_MAX_VMS,
 	LZ_GUEST_DETACH,
@@ -258,9 +249,6 @@ enum {
 /* clang-format off */
 #define LZ_GUEST_NAMES \
 	{ "firecracker", required_argument, NULL, LZ_GUEST_FIRECRACKER }, \
-	{ "memory", required_argument, NULL, LZ_GUEST_MEMORY }, \
-	{ "layer", required_argument, NULL, LZ_GUEST_LAYER }, \
-	{ "snapshot", required_argument, NULL, LZ_GUEST_SNAPSHOT }, \
 	{ "allow-user", required_argument, NULL, LZ_GUEST_ALLOW_USER }, \
 	{ "max-vms", required_argument, NULL, LZ_GUEST_MAX_VMS }, \
 	{ "detach-when-full", no_argument, NULL, LZ_GUEST_DETACH }

@@ -70,14 +70,14 @@ static int check_holes(const struct lz_snapshot *s, unsigned n, struct lazyd_why
 			  s->name[n]);
 }
 
-int lz_snapshot_open(struct lz_snapshot *s, const char *memory, const char *const *layer,
-		     unsigned nr_layers, struct lazyd_why *why)
+int lz_snapshot_open(struct lz_snapshot *s, const struct lz_snapshot_files *files,
+		     struct lazyd_why *why)
 {
 	int r = 0;
 
 	*s = (struct lz_snapshot){ .fingerprint = UINT64_C(0xcbf29ce484222325) };
-	for (unsigned n = 0; !r && n <= nr_layers; n++) {
-		s->name[n] = n ? layer[n - 1] : memory;
+	for (unsigned n = 0; !r && n <= files->nr_layers; n++) {
+		s->name[n] = n ? files->layer[n - 1] : files->memory;
 		s->fd[n] = open(s->name[n], O_RDONLY | O_CLOEXEC);
 		if (s->fd[n] < 0)
 			return lz_out_why(why, -errno, "%s: %s", s->name[n], strerror(errno));

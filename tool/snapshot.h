@@ -13,6 +13,13 @@
 
 enum { LZ_LAYERS_MAX = 64 };
 
+/* As a command line names them; NULL: it does not. */
+struct lz_snapshot_files {
+	const char *memory, *layer[LZ_LAYERS_MAX];
+	unsigned nr_layers;
+	const char *state; /* of the VM's devices: who starts it has that, wherever the memory is */
+};
+
 struct lz_snapshot {
 	uint64_t size;
 	unsigned nr; /* files, that of all bytes first */
@@ -21,9 +28,9 @@ struct lz_snapshot {
 	uint64_t fingerprint;                /* of what the files are, as far as stat() tells */
 };
 
-/* Opens @memory and @nr_layers of @layer. 0, or -errno and the sentence. close() after a failure too. */
-int lz_snapshot_open(struct lz_snapshot *s, const char *memory, const char *const *layer,
-		     unsigned nr_layers, struct lazyd_why *why);
+/* Opens memory and layers of @files. 0, or -errno and the sentence. close() after a failure too. */
+int lz_snapshot_open(struct lz_snapshot *s, const struct lz_snapshot_files *files,
+		     struct lazyd_why *why);
 void lz_snapshot_close(struct lz_snapshot *s);
 /* As a memory, whose addresses are the file's offsets, in pages of @page_size. The files stay @s's. */
 int lz_snapshot_memory(const struct lz_snapshot *s, uint64_t page_size, struct lazyd_memory **out,

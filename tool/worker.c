@@ -145,7 +145,7 @@ static int open_engine(struct worker *w)
 				   .state = f->state,
 				   .log = log_line,
 				   .log_arg = f,
-				   .busy_poll_ns = f->o.busy_poll_us * UINT64_C(1000),
+				   .busy_poll_ns = f->o.service.busy_poll_us * UINT64_C(1000),
 				   .copiers = f->o.copiers,
 				   .descriptor = tell_store,
 				   .no_sweep = f->o.no_sweep,
