@@ -5,19 +5,13 @@
  * them over the loopback device. -m drains a memory that nobody touches.
  */
 #define _GNU_SOURCE 1
-#include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bench/touch.h"
-#include "uffd/lazyd.h"
+#include "bench/drive.h"
 
 static const char usage[] = "live_pair " LZ_TOUCH_USAGE
 			    "          [-d directory] [-m MiB] [-w us]\n"
@@ -27,12 +21,6 @@ enum { PID = 1 };
 
 static const uint8_t identity[LAZYD_IDENTITY_LEN] = "bench";
 static uint64_t busy_poll_ns;
-
-static _Noreturn void die(const char *what, int r)
-{
-	fprintf(stderr, "%s: %s\n", what, strerror(-r));
-	exit(1);
-}
 
 static void say(void *arg, enum lazyd_log level, const char *line)
 {
@@ -48,16 +36,16 @@ static struct lazyd_memory *memory(const struct lz_bench_task *task, int fd)
 	int r = lazyd_memory_new(&m), source;
 
 	if (r)
-		die("lazyd_memory_new", r);
+		lz_drive_die(NULL, "lazyd_memory_new", r);
 	source = fd < 0 ? lazyd_memory_add_remote(m, PID)
 			: lazyd_memory_add_file(m, dup(fd), "pages");
 	if (source < 0)
-		die("a source", source);
+		lz_drive_die(NULL, "a source", source);
 	r = lazyd_memory_add_area(m, task->base, task->len, LZ_BENCH_PAGE);
 	if (!r)
 		r = lazyd_memory_add_piece(m, task->base, task->len, source, 0);
 	if (r)
-		die("lazyd_memory_add_piece", r);
+		lz_drive_die(NULL, "lazyd_memory_add_piece", r);
 	return m;
 }
 
@@ -98,43 +86,8 @@ static struct lazyd *engine(struct lz_bench_task *task, int *listener)
 	struct lazyd_options o = {
 		.size = sizeof(o), .log = say, .remote = &remote, .busy_poll_ns = busy_poll_ns
 	};
-	struct lazyd_memory *m = memory(task, -1);
-	struct lazyd *l;
-	int r = lazyd_new(&l, &o);
 
-	if (!r)
-		r = lazyd_add(l, m);
-	lazyd_memory_put(m);
-	if (r >= 0)
-		r = lazyd_attach(l, r, task->uffd, (int)syscall(SYS_pidfd_open, task->pid, 0));
-	if (r < 0)
-		die("lazyd_attach", r);
-	task->uffd = -1;
-	return l;
-}
-
-static void start(struct lazyd *l)
-{
-	int r = lazyd_start(l);
-
-	if (r)
-		die("lazyd_start", r);
-}
-
-/* Until nothing is owed; or until @fd, which is watched, hangs up, unless it is -1. */
-static void fill(struct lazyd *l, int fd)
-{
-	struct pollfd p = { .fd = fd };
-	int r;
-
-	for (unsigned n = 1;; n++) {
-		r = lazyd_turn(l, -1);
-		if (r < 0)
-			die("lazyd_turn", r);
-		/* From then on each turn ends at once; a look after every one would be measured along. */
-		if (!r || (fd >= 0 && n % 16 == 0 && poll(&p, 1, 0) != 0))
-			return;
-	}
+	return lz_drive_new(&o, memory(task, -1), task);
 }
 
 static pid_t start_server(const struct lz_bench_task *task, int listener, int fd)
@@ -170,11 +123,7 @@ static void faults(struct lz_touch *run, int fd)
 		lz_touch_start(run, &task, i);
 		server = start_server(&task, listener, fd);
 		l = engine(&task, &listener);
-		(void)lazyd_watch(l, task.sock);
-		lz_bench_task_go(&task);
-		if (run->sweep)
-			start(l);
-		fill(l, task.sock);
+		lz_drive_faults(l, &task, run->sweep);
 		lazyd_free(l);
 		lz_touch_end(run, &task);
 		end_server(server, listener);
@@ -182,29 +131,19 @@ static void faults(struct lz_touch *run, int fd)
 	lz_touch_line(run, busy_poll_ns ? "live_pair_looking" : "live_pair");
 }
 
-/* In the task: its memory is there to be filled, not used. */
-static void wait_only(uint8_t *area, void *unused)
-{
-	(void)area;
-	(void)unused;
-}
-
 static void drain(const struct lz_touch *run, int fd)
 {
 	for (uint32_t i = 0; i < run->rounds; i++) {
-		uint64_t bytes = (uint64_t)run->pages * LZ_BENCH_PAGE, begun, ns;
+		uint64_t bytes = (uint64_t)run->pages * LZ_BENCH_PAGE, ns;
 		int listener = lz_bench_listen();
 		struct lz_bench_task task;
 		struct lazyd *l;
 		pid_t server;
 
-		lz_bench_task_start(&task, bytes, wait_only, NULL);
+		lz_drive_task_start(&task, bytes);
 		server = start_server(&task, listener, fd);
 		l = engine(&task, &listener);
-		begun = lz_bench_now_ns();
-		start(l);
-		fill(l, -1);
-		ns = lz_bench_now_ns() - begun;
+		ns = lz_drive_drain(l);
 		printf("name=live_pair_drain bytes=%llu ns=%llu mb_s=%llu\n",
 		       (unsigned long long)bytes, (unsigned long long)ns,
 		       (unsigned long long)(bytes * 1000 / ns));
@@ -217,30 +156,22 @@ static void drain(const struct lz_touch *run, int fd)
 
 int main(int argc, char **argv)
 {
-	const char *dir = ".";
-	struct lz_touch run;
-	bool drains = false;
+	struct lz_drive run;
 	int c, fd;
 
-	lz_touch_init(&run);
-	while ((c = getopt(argc, argv, LZ_TOUCH_OPTIONS "d:m:w:")) >= 0) {
-		if (c == 'd') {
-			dir = optarg;
-		} else if (c == 'w') {
-			busy_poll_ns = lz_bench_number(optarg, 0, 1000000) * 1000;
-		} else if (c == 'm') {
-			drains = true;
-			run.pages = (uint32_t)lz_bench_number(optarg, 1, 1 << 16) << 8;
-		} else if (!lz_touch_option(&run, c)) {
+	lz_drive_init(&run);
+	while ((c = getopt(argc, argv, LZ_DRIVE_OPTIONS)) >= 0) {
+		if (!lz_drive_option(&run, c)) {
 			fputs(usage, stderr);
 			return 2;
 		}
 	}
-	lz_touch_ready(&run);
-	fd = lz_bench_pages_file(dir, (uint64_t)run.pages * LZ_BENCH_PAGE, lz_touch_fill);
-	if (drains)
-		drain(&run, fd);
+	lz_touch_ready(&run.touch);
+	busy_poll_ns = run.busy_poll_ns;
+	fd = lz_bench_pages_file(run.dir, (uint64_t)run.touch.pages * LZ_BENCH_PAGE, lz_touch_fill);
+	if (run.drains)
+		drain(&run.touch, fd);
 	else
-		faults(&run, fd);
+		faults(&run.touch, fd);
 	return 0;
 }
