@@ -106,7 +106,7 @@ report "at=midway resident_kb=$resident $ANSWER"
 daemon
 pair
 restore
-kill -STOP "$KEEPER"
+kill -STOP "$KEEPER" 2>/dev/null || once_more "the fill was over before the keeper could be stopped"
 go
 answer_ok 60
 filled() { ! grep -q userfaultfd <(readlink "/proc/$WORKER/fd/"*); }
