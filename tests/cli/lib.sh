@@ -141,7 +141,6 @@ mkfifo "$DIR/say" "$DIR/ended"
 exec 7<>"$DIR/say" 8<>"$DIR/ended"
 AT_SOURCE=()
 UNDER=()
-PROC=/proc
 
 now() { printf '%s\n' "${EPOCHREALTIME/,/.}"; }
 since() { awk -v a="$1" -v b="${2:-$EPOCHREALTIME}" 'BEGIN { printf "%.3f", b - a }'; }
@@ -297,7 +296,7 @@ daemon_command() {
 
 # daemon ARGUMENT...: starts the daemon and returns once it listens; DAEMON_PID is its pid.
 daemon() {
-	local byte word
+	local word
 	rm -f "$DIR/status" "$DIR/work/daemon.log" "$DIR/stats.json"
 	mkfifo "$DIR/status"
 	daemon_command "$@" --status-fd 9
@@ -312,8 +311,7 @@ daemon() {
 	) 2>/dev/null &
 	read -r -t 20 -u 8 word DAEMON_PID
 	[ "$word" = pid ] || fail "the daemon did not start"
-	byte=$(timeout 30 od -An -tx1 -N1 "$DIR/status")
-	[ "$byte" = " 00" ] || fail "no ready byte from the daemon ($byte) $(tail -n 3 "$DIR/daemon.out")"
+	is_ready "$DIR/status" || fail "no ready byte from the daemon $(tail -n 3 "$DIR/daemon.out")"
 	[ -S "$DIR/work/lazy-pages.socket" ] || fail "the daemon is ready and there is no socket"
 }
 
@@ -361,16 +359,7 @@ daemon_is_tidy() {
 # ---- keeper and worker of lazyd ----
 
 # What is left when the one before this one is dead: KEEPER and WORKER, both alive. 1 if not yet.
-# Its worker is a child that tells it of its end (field 38 of stat). Not so the one that LeakSanitizer clones when the
-# keeper ends: that one killed, the keeper spins for ever.
-have_pair() {
-	local child stat
-	WORKER=
-	for child in $(children "$KEEPER"); do
-		read -ra stat 2>/dev/null <"$PROC/$child/stat" && [ "${stat[37]}" = 17 ] && WORKER=$child && break
-	done
-	[ -n "$WORKER" ] && alive "$WORKER" && alive "$KEEPER"
-}
+have_pair() { WORKER=$(worker_of "$KEEPER") && alive "$WORKER" && alive "$KEEPER"; }
 
 is_pair_over() { ! alive "$KEEPER"; }
 have_pair_or_end() { have_pair || is_pair_over; }

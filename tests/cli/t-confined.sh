@@ -94,7 +94,7 @@ mkfifo "$DIR/serving"
 "$LAZYD" serve -D "$DIR/images" -W "$DIR/work" -o serve.log -v --address "$DIR/work/pages.socket" --status-fd 9 \
 	</dev/null >"$DIR/serve.out" 9>"$DIR/serving" 7>&- 8>&- &
 SERVER=$!
-[ "$(timeout 30 od -An -tx1 -N1 "$DIR/serving")" = " 00" ] || fail "no ready byte: $(cat "$DIR/serve.out")"
+is_ready "$DIR/serving" || fail "no ready byte: $(cat "$DIR/serve.out")"
 confined server "$SERVER" $NONE
 daemon --page-server --address "$DIR/work/pages.socket"
 pair

@@ -13,12 +13,11 @@ work fill 128 2
 dump
 cd "$DIR" || exit 1
 mkfifo status
-timeout 30 od -An -tx1 -N1 status >byte &
+is_ready status &
 "$binary" -o daemon.log -v --no-default-config lazy-pages --images-dir images --work-dir "$DIR/work" --daemon \
 	--pidfile daemon.pid --status-fd 9 </dev/null >daemon.out 2>&1 9>status 7>&- 8>&- ||
 	fail "status $? from the start in the background: $(cat daemon.out)"
-wait $!
-[ "$(cat byte)" = " 00" ] || fail "no ready byte ($(cat byte))"
+wait $! || fail "no ready byte"
 [ -S work/lazy-pages.socket ] || fail "started, and there is no socket"
 [[ $(od -An -c work/daemon.pid | tr -d ' \n') =~ ^[0-9]+$ ]] || fail "not a pidfile: $(cat work/daemon.pid)"
 DAEMON_PID=$(cat work/daemon.pid)

@@ -39,6 +39,6 @@ exec 6<>"$DIR/stuck"
 dd if=/dev/zero bs=4k oflag=nonblock status=none >&6 2>/dev/null
 on_full_pipe() { exec "$LAZYD" fill "$@" -o - >"$DIR/stuck" 2>&1; }
 daemon_command() { DAEMON_COMMAND=(on_full_pipe -D "$DIR/images" -W "$DIR/work" -v4 "$@"); }
-one_dies() { kill -KILL "$(children "$DAEMON_PID" | head -n 1)"; }
+one_dies() { kill -KILL "$(worker_of "$DAEMON_PID")"; }
 fills one_dies
 report "mode=pipe $ANSWER"

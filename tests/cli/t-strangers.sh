@@ -51,7 +51,7 @@ run() {
 	mkfifo "$DIR/status"
 	"$@" --status-fd 9 </dev/null >"$DIR/out" 2>&1 9>"$DIR/status" &
 	DAEMON_PID=$!
-	is "the ready byte" "$(timeout 30 od -An -tx1 -N1 "$DIR/status")" " 00"
+	is_ready "$DIR/status" || fail "no ready byte"
 }
 
 # over STATUS: it is to end by itself; the test's own limit is what it is given.

@@ -43,7 +43,7 @@ run() {
 	mkfifo "$DIR/status"
 	([ -z "$LOCK" ] || ulimit -l "$LOCK"; as_user "$DIR/lazyd" "$@" --status-fd 9) </dev/null >"$DIR/out" 2>&1 9>"$DIR/status" &
 	printf -v "$who" %s $!
-	is "the ready byte of $1" "$(timeout 30 od -An -tx1 -N1 "$DIR/status")" " 00"
+	is_ready "$DIR/status" || fail "no ready byte of $1"
 }
 
 # over PID STATUS
@@ -86,10 +86,10 @@ run DAEMON_PID fill -D images -W . -o fill.log -v
 # What a dead worker's ring has locked counts for a moment longer.
 last=
 for ((kills = 0; kills < 20; kills++)); do
-	until worker=$(cat "/proc/$DAEMON_PID/task/$DAEMON_PID/children") && [ "${worker:-$last}" != "$last" ]; do
+	until worker=$(worker_of "$DAEMON_PID") && [ "$worker" != "$last" ]; do
 		kill -0 "$DAEMON_PID" 2>/dev/null || fail "64 KiB to lock: over after $kills workers"
 	done
-	kill -KILL "${worker% }"
+	kill -KILL "$worker"
 	last=$worker
 done
 filled "64 KiB to lock"

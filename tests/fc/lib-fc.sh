@@ -58,9 +58,12 @@ fill() {
 	"$LAZYD" fill --firecracker "$SOCKET" -o "$DIR/fill.log" -v --no-progress --stats "$DIR/stats.json" \
 		--status-fd 9 "$@" </dev/null >"$DIR/fill.out" 2>&1 9>"$DIR/status" 5>&- 6>&- &
 	FILL_PID=$!
-	[ "$(timeout 30 od -An -tx1 -N1 "$DIR/status")" = " 00" ] ||
-		fail "no ready byte: $(cat "$DIR/fill.out" "$DIR/fill.log")"
+	is_ready "$DIR/status" || fail "no ready byte: $(cat "$DIR/fill.out" "$DIR/fill.log")"
 }
+
+# pair: WORKER of KEEPER, now or soon.
+pair() { within 20 have_worker || fail "no worker"; }
+have_worker() { WORKER=$(worker_of "$KEEPER"); }
 
 # fill_ends STATUS: it does, by itself.
 fill_ends() {
@@ -79,12 +82,9 @@ fill_stops() {
 	fill_ends "$1"
 }
 
-# stat NAME: of the statistics
-stat_of() { sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" "$DIR/stats.json"; }
-
 # served N: so many VMs. One that ends behind its last page may be gone before it is known to be full.
 served() {
-	local nr=$(($(stat_of vms_full) + $(stat_of vms_gone)))
+	local nr=$(($(figure vms_full) + $(figure vms_gone)))
 	[ $nr = "$1" ] || fail "the statistics have $nr VMs served, not $1"
 }
 
@@ -126,7 +126,7 @@ serve() {
 	"${SERVE_UNDER[@]}" "$LAZYD" serve "${SERVE_AT[@]}" -o "$DIR/serve.log" -v --stats "$DIR/serve.json" --status-fd 9 \
 		"$@" </dev/null >"$DIR/serve.out" 2>&1 9>"$DIR/serve-status" 5>&- 6>&- 7>&- &
 	SERVE_PID=$!
-	[ "$(timeout 30 od -An -tx1 -N1 "$DIR/serve-status")" = " 00" ] ||
+	is_ready "$DIR/serve-status" ||
 		fail "serve: no ready byte: $(cat "$DIR/serve.out" "$DIR/serve.log")"
 }
 
@@ -141,7 +141,7 @@ serve_ends() {
 	SERVE_PID=
 }
 
-served_of() { sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" "$DIR/serve.json"; }
+served_of() { figure "$1" "$DIR/serve.json"; }
 serve_says() { grep -q -- "$1" "$DIR/serve.log" || fail "the server's log does not say: $1"; }
 
 # from_there ARGUMENT...: fill, with the memory that is served

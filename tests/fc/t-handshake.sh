@@ -117,5 +117,5 @@ says "event=no-vm pid=[0-9]* it hung up without a word"
 good "after all of them"
 fill_stops 0
 served $nr_full
-[ "$(stat_of vms_refused)" = $nr_refused ] || fail "the statistics have $(stat_of vms_refused) VMs refused, not $nr_refused"
+[ "$(figure vms_refused)" = $nr_refused ] || fail "the statistics have $(figure vms_refused) VMs refused, not $nr_refused"
 echo "ok full=$nr_full refused=$nr_refused"

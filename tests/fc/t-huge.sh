@@ -33,11 +33,11 @@ for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/p
 
 ROW="2 MiB, and its worker dies"
 start_vm huge --huge --operations 20000 --remove 2 --threads 2
-kill -KILL "$(pgrep -P "$FILL_PID")"
+kill -KILL "$(worker_of "$FILL_PID")"
 vm_ok --huge
 wait "${PIDS[-1]}" || fail "a VM: $(tail -n 1 "$DIR/peer-huge.out")"
 fill_stops 0
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
 ROW="a working set of 4 KiB pages for 2 MiB ones, and the other way round"
 fill --memory "$TRUTH" --no-sweep --record "$DIR/small.ws"
@@ -46,12 +46,12 @@ fill_stops 0
 fill --memory "$TRUTH" --no-sweep --replay "$DIR/small.ws" --record "$DIR/huge.ws"
 vm_ok --huge
 fill_stops 0
-[ "$(stat_of pages_replay)" -gt 0 ] || fail "nothing was replayed in large pages"
-[ $(($(stat_of pages_replay) + $(stat_of pages_demand))) = $((MIB / 2)) ] || fail "not all that there is"
+[ "$(figure pages_replay)" -gt 0 ] || fail "nothing was replayed in large pages"
+[ $(($(figure pages_replay) + $(figure pages_demand))) = $((MIB / 2)) ] || fail "not all that there is"
 fill --memory "$TRUTH" --no-sweep --replay "$DIR/huge.ws"
 vm_ok
 fill_stops 0
-[ "$(stat_of pages_replay)" -gt 0 ] || fail "nothing of large pages was replayed"
+[ "$(figure pages_replay)" -gt 0 ] || fail "nothing of large pages was replayed"
 
 ROW="2 MiB, from a page server, with diffs"
 head -c 20000 /dev/urandom >"$DIR/vmstate"
@@ -69,11 +69,11 @@ ROW="2 MiB, from a page server that is killed and comes back, and its worker die
 of_diffs start_vm small --operations 5000 --remove 10
 serve_killed
 of_diffs start_vm huge --huge --operations 5000 --remove 2 --threads 2
-kill -KILL "$(pgrep -P "$FILL_PID")"
+kill -KILL "$(worker_of "$FILL_PID")"
 serve "${THERE[@]}"
 for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
 fill_stops 0
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
 ROW="2 MiB, of which a page server has lost a part"
 truncate -s $((MIB * 1024 - 8))K "$DIR/served"
@@ -97,7 +97,7 @@ start_vm huge --huge --operations 5000 --remove 2
 start_vm small --operations 5000 --remove 10
 for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
 fill_stops 0
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
 ROW="such layers, from a disk"
 for file in "$DIR/base" "$DIR"/diff?; do
@@ -106,7 +106,7 @@ done
 fill --memory "$DIR/base" "${layers[@]}" --no-sweep
 vm_ok --huge --threads 1
 fill_stops 0
-[ "$(stat_of pages_demand)" = $((MIB / 2)) ] || fail "$(stat_of pages_demand) pages were demanded"
+[ "$(figure pages_demand)" = $((MIB / 2)) ] || fail "$(figure pages_demand) pages were demanded"
 
 ROW="one of such layers is written to"
 fill --memory "$DIR/base" "${layers[@]}"

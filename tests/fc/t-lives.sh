@@ -33,7 +33,7 @@ done
 ROW="the dead"
 says event=vm-gone
 fill_stops 0
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 grep -q '"ev_remove": *[1-9]' "$DIR/stats.json" || fail "no event of a removal"
 
 # ---- one that waits when it dies: noticed at once, and nothing is filled for it any more ----
@@ -65,7 +65,7 @@ else
 	let_go
 	wait "${PIDS[-1]}" || fail "the VM: $(tail -n 1 "$DIR/peer-dense.out")"
 	fill_stops 0
-	[ "$(stat_of bytes_collapsed)" = 33554432 ] || fail "the stats have $(stat_of bytes_collapsed) bytes"
+	[ "$(figure bytes_collapsed)" = 33554432 ] || fail "the stats have $(figure bytes_collapsed) bytes"
 	TRUTH=$was
 fi
 
@@ -91,18 +91,12 @@ fill_stops 3
 
 # ---- lazyd dies ----
 
-# pair: KEEPER and WORKER
-pair() {
-	WORKER=$(pgrep -P "$KEEPER" | head -n 1)
-	[ -n "$WORKER" ]
-}
-
 ROW="its worker dies"
 fill --memory "$TRUTH"
 KEEPER=$FILL_PID
 for i in 1 2 3 4 5 6; do start_vm "$i" --operations 20000 --remove 10 --seed "$i" --threads 2; done
 for i in $(seq 8); do
-	within 20 pair || fail "no worker"
+	pair
 	kill -KILL "$WORKER"
 	sleep "0.0$((RANDOM % 10))"
 done
@@ -112,7 +106,7 @@ vm_ok
 ROW="its keeper dies"
 for i in 1 2 3 4 5 6; do start_vm "$i" --operations 20000 --remove 10 --seed "$i" --threads 2; done
 for i in $(seq 6); do
-	within 20 pair || fail "no worker"
+	pair
 	kill -KILL "$KEEPER"
 	KEEPER=$WORKER
 	PIDS+=("$KEEPER")

@@ -33,8 +33,8 @@ for pid in "${PIDS[@]}"; do
 	wait "$pid" || fail "VM $nr: $(tail -n 1 "$DIR/peer-$nr.out")"
 done
 fill_stops 0
-[ "$(stat_of vms_full)" = 64 ] || fail "$(stat_of vms_full) VMs were full"
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure vms_full)" = 64 ] || fail "$(figure vms_full) VMs were full"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
 ROW="64 at once, and every fourth dies"
 PIDS=()
@@ -52,7 +52,7 @@ for pid in "${PIDS[@]}"; do
 	[ $status = $((nr % 4 ? 0 : 137)) ] || fail "VM $nr ended with $status: $(tail -n 1 "$DIR/peer-$nr.out")"
 done
 fill_stops 0
-[ $(($(stat_of vms_full) + $(stat_of vms_gone))) = 64 ] || fail "not 64 VMs"
+[ $(($(figure vms_full) + $(figure vms_gone))) = 64 ] || fail "not 64 VMs"
 
 ROW="layers that are none"
 truncate -s 16M "$DIR/short"

@@ -83,7 +83,7 @@ from_there
 with_truth "$DIR/base" vm_ok
 fill_stops 0
 served 1
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 serve_ends
 # Every 7th page is a hole: no byte of it goes over the wire.
 pages=$((MIB * 256)) holes=$((MIB * 256 / 7))
@@ -97,12 +97,12 @@ with_truth "$DIR/base" vm_ok --threads 1 --operations 300 --part
 fill_stops 0
 from_there --replay "$DIR/first.ws"
 with_truth "$DIR/base" start_vm again --threads 1 --operations 300
-kill -KILL "$(pgrep -P "$FILL_PID")"
+kill -KILL "$(worker_of "$FILL_PID")"
 with_truth "$DIR/base" start_vm third --threads 1 --operations 300
 for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
 fill_stops 0
-[ "$(stat_of pages_replay)" -gt 0 ] || fail "nothing was replayed"
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_replay)" -gt 0 ] || fail "nothing was replayed"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 if logged event=replay; then fail "the working set was not taken: $(grep event=replay "$DIR/fill.log")"; fi
 serve_ends
 
@@ -121,7 +121,7 @@ for n in $(seq 16); do
 done
 fill_stops 0
 served 16
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 serve_ends
 
 ROW="--detach-when-full"
@@ -165,7 +165,7 @@ done
 for pid in "${PIDS[@]: -3}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-[1-3].out)"; done
 fill_stops 0
 [ "$(count event=source-back)" -gt "$before" ] || fail "the server was not lost"
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
 ROW="it is killed in the midst of it"
 from_there --no-sweep
@@ -177,27 +177,23 @@ for i in 1 2 3 4 5; do
 done
 wait "${PIDS[-1]}" || fail "the VM: $(tail -n 1 "$DIR/peer-midst.out")"
 fill_stops 0
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
 # ---- lazyd dies ----
 
 ROW="worker, keeper and binary"
 from_there
 for i in 1 2 3 4; do start_vm "$i" --operations 20000 --remove 10 --seed "$i" --threads 2; done
-pair() {
-	WORKER=$(pgrep -P "$KEEPER" | head -n 1)
-	[ -n "$WORKER" ]
-}
 KEEPER=$FILL_PID
 for i in 1 2 3; do
-	within 20 pair || fail "no worker"
+	pair
 	kill -KILL "$WORKER"
 	vm_ok --threads 1
 done
 kill -USR2 "$KEEPER"
 says event=upgraded
 vm_ok --threads 1
-within 20 pair || fail "no worker"
+pair
 kill -KILL "$KEEPER"
 wait "$FILL_PID" 2>/dev/null
 KEEPER=$WORKER FILL_PID=$WORKER
@@ -207,7 +203,7 @@ kill -TERM "$KEEPER"
 within 60 is_dead "$KEEPER" || fail "the last keeper does not end"
 FILL_PID=
 grep -q '"exit_status": *0' "$DIR/stats.json" || fail "no success: $(cat "$DIR/stats.json")"
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
 ROW="another file of state, and another binary"
 cp "$DIR/vmstate" "$DIR/kept"

@@ -45,7 +45,7 @@ live_through() {
 	kill -TERM "$(pgrep -P "$FILL_PID")"
 	fill_ends 0
 	logged "event=resumed spaces=[1-9]" || fail "none of them died in the midst of it"
-	[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
+	[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 }
 
 ROW="memory in a file"

@@ -15,18 +15,18 @@ MEMORY=(--memory "$DIR/base" --layer "$DIR/diff")
 # What one VM does: with the same seed the same pages.
 PLAY=(--threads 1 --operations 400 --part)
 
-figure() { "$LAZYD" workingset inspect "$1" --json | sed -n 's/.*"'"$2"'": *\([0-9a-z]*\).*/\1/p' | tail -n 1; }
-pages() { figure "$1" pages; }
+inspected() { "$LAZYD" workingset inspect "$1" --json | sed -n 's/.*"'"$2"'": *\([0-9a-z]*\).*/\1/p' | tail -n 1; }
+pages() { inspected "$1" pages; }
 # merged FILE...: how many pages they have, all together.
 merged() {
 	"$LAZYD" workingset merge "$@" -o "$DIR/merged.ws" || fail "not merged: $*"
 	pages "$DIR/merged.ws"
 }
 worker_dies() {
-	local old now
-	old=$(pgrep -P "$FILL_PID")
+	local old
+	old=$(worker_of "$FILL_PID")
 	kill -KILL "$old"
-	is_another() { now=$(pgrep -P "$FILL_PID") && [ "$now" != "$old" ]; }
+	is_another() { WORKER=$(worker_of "$FILL_PID") && [ "$WORKER" != "$old" ]; }
 	within 20 is_another || fail "there is no other worker"
 }
 has_loaded() { grep -q loaded "$DIR/peer-$1.out"; }
@@ -47,8 +47,8 @@ fill_stops 0
 says event=recorded
 one=$(pages "$DIR/one.ws")
 [ "$one" -gt 100 ] || fail "only $one pages"
-[ "$one" = "$(stat_of pages_demand)" ] || fail "$one pages recorded, $(stat_of pages_demand) demanded"
-[ "$(figure "$DIR/one.ws" swept) $(figure "$DIR/one.ws" cut)" = "false false" ] || fail "swept, or cut"
+[ "$one" = "$(figure pages_demand)" ] || fail "$one pages recorded, $(figure pages_demand) demanded"
+[ "$(inspected "$DIR/one.ws" swept) $(inspected "$DIR/one.ws" cut)" = "false false" ] || fail "swept, or cut"
 
 ROW="another"
 fill "${MEMORY[@]}" --no-sweep --record "$DIR/two.ws"
@@ -106,8 +106,8 @@ done
 go_on 3
 for pid in "${PIDS[@]}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
 fill_stops 0
-[ "$(stat_of pages_demand)" -le 3 ] || fail "$(stat_of pages_demand) pages were demanded"
-[ $(($(stat_of pages_demand) + $(stat_of pages_replay))) = $((3 * one)) ] || fail "$(stat_of pages_replay) were replayed"
+[ "$(figure pages_demand)" -le 3 ] || fail "$(figure pages_demand) pages were demanded"
+[ $(($(figure pages_demand) + $(figure pages_replay))) = $((3 * one)) ] || fail "$(figure pages_replay) were replayed"
 
 ROW="replayed to 32 at once, with a sweep, and workers die"
 PIDS=()
@@ -117,13 +117,13 @@ worker_dies
 worker_dies
 for pid in "${PIDS[@]}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
 fill_stops 0
-[ "$(stat_of pages_lost)" = 0 ] || fail "pages were lost"
-[ "$(stat_of pages_replay)" -gt 0 ] || fail "nothing was replayed"
+[ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
+[ "$(figure pages_replay)" -gt 0 ] || fail "nothing was replayed"
 
 ROW="of another memory"
 fill --memory "$TRUTH" --replay "$DIR/one.ws"
 vm_ok
 fill_stops 0
 says event=replay-ignored
-[ "$(stat_of pages_replay)" = 0 ] || fail "it was replayed"
+[ "$(figure pages_replay)" = 0 ] || fail "it was replayed"
 echo ok

@@ -27,5 +27,20 @@ within() {
 	done
 }
 
-# figure NAME: from --stats $DIR/stats.json.
-figure() { sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "$DIR/stats.json" | head -n 1; }
+# figure NAME [FILE]: from --stats $DIR/stats.json, or FILE.
+figure() { sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "${2:-$DIR/stats.json}" | head -n 1; }
+
+# is_ready FIFO: waits for the zero byte that --status-fd writes there.
+is_ready() { [ "$(timeout 60 od -An -tx1 -N1 "$1")" = " 00" ]; }
+
+# worker_of KEEPER: the child that tells it of its end (field 38 of stat). Not so the one that LeakSanitizer clones when
+# the keeper ends: that one killed, the keeper spins for ever. 1 if there is no worker, or not yet.
+PROC=/proc
+worker_of() {
+	local child stat
+	# shellcheck disable=SC2013 # words, not lines
+	for child in $(cat "$PROC/$1"/task/*/children 2>/dev/null); do
+		read -ra stat 2>/dev/null <"$PROC/$child/stat" && [ "${stat[37]}" = 17 ] && echo "$child" && return
+	done
+	return 1
+}

@@ -269,8 +269,7 @@ source_up() {
 		printf 'end %s %s\n' $? "$EPOCHREALTIME" >"$DIR/source-ended"
 	) 2>/dev/null &
 	parent=$!
-	byte=$(timeout 60 od -An -tx1 -N1 "$DIR/source-status")
-	[ "$byte" = " 00" ] || fail "no ready byte from the source ($byte) $(tail -n 3 "$DIR/source.out")"
+	is_ready "$DIR/source-status" || fail "no ready byte from the source $(tail -n 3 "$DIR/source.out")"
 	# The shell, nsenter, and what that has started.
 	SOURCE_PID=$(PROC=/proc && children "$parent" | sed -n 2p)
 	[ -n "$SOURCE_PID" ] || fail "the source is ready and there is no process"
