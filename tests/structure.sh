@@ -162,6 +162,47 @@ exports() {
 		sed -n 's/^< /declared, not exported: /p; s/^> /exported, not declared: /p'
 }
 
+# The long options of each subcommand: those it takes, by the tables in its sources, those that its --help names, and
+# those that lazyd(1) has below its headings.
+taken() { (cd "$src/tool" && cat -- "$@") | sed -nE 's/.*\{ "([a-z-]+)", [a-z]+_argument.*/\1/p' | sort -u; }
+told() { grep -oE -- "$1" | sed 's/.*--//' | sort -u; }
+explained() {
+	awk -v below="$1" '/^\.S[hs] / { on = substr($0, 5) ~ "^Options of (" below ")$" } on && /^\.It / {
+		for (i = 1; i < NF; i++)
+			if ($i == "Fl" && $(i + 1) ~ /^-./)
+				print substr($(i + 1), 2)
+	}' "$src/man/lazyd.1" | sort -u
+}
+# apart NAME OPTIONS OTHER-NAME OTHER-OPTIONS
+apart() {
+	{ diff <(printf '%s\n' "$2") <(printf '%s\n' "$4") || true; } |
+		sed -n "s/^< /$1, but not $3: --/p; s/^> /$3, but not $1: --/p"
+}
+unexplained() {
+	local name options below files words
+	while IFS=: read -r name below files; do
+		# shellcheck disable=SC2086 # words
+		options=$(taken $files | grep -vx help)
+		apart "$name takes" "$options" "lazyd(1) has of it" "$(explained "$below")"
+		case $name in
+		fill | serve) words=$("$build/lazyd" $name --help | told '^  (-., |    )--[a-z-]+') ;;
+		*) words=$("$build/lazyd" --help | grep -E "^($name) " | sed 's/-D /--images-dir /; s/-o /--output /' |
+			told '--[a-z-]+') ;;
+		esac
+		apart "$name takes" "$options" "its --help has" "$words"
+	done <<-END
+		fill:both fill and serve|TLS|fill|fill for VMs:fill_options.c service.h session.h
+		serve:both fill and serve|TLS|serve:serve.c service.h
+		check|inspect:check and inspect:check.c inspect.c
+		workingset:workingset:workingset.c
+		demo:demo:demo.c
+	END
+	# Before the subcommand main() must know whose argument the next word is.
+	sed -nE 's/.*\{ "([a-z-]+)", required_argument.*/\1/p' "$src"/tool/*.[ch] | sort -u | while read -r name; do
+		grep -qE "[[:space:]]\"$name\"," "$src/tool/main.c" || echo "main.c does not know that --$name takes an argument"
+	done
+}
+
 misnamed() {
 	local dir allowed
 	for dir in proto pagemap iouring uffd tool; do
@@ -185,6 +226,7 @@ if [ "${LZ_BUILD:-plain}" = plain ]; then
 	check "libcore.a is pure" impure
 	check "liblazyd.so exports what lazyd.h declares" exports
 	check "what is not static is called lz_" misnamed
+	check "each option is in its --help and in lazyd(1), and no other" unexplained
 else
 	echo "note  what was built is looked at in builds without instrumentation"
 fi

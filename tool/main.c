@@ -6,21 +6,22 @@
  */
 #include "tool/tool.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tool/out.h"
 
 static const struct lz_tool_command commands[] = {
-	{ "fill", lz_tool_fill, "fill the memory of one lazy restore from its images" },
-	{ "lazy-pages", lz_tool_fill, "the same, for callers of criu lazy-pages" },
-	{ "serve", lz_tool_serve, "serve the pages of a checkpoint to other hosts" },
-	{ "page-server", lz_tool_serve, "the same, for callers of criu page-server --lazy-pages" },
-	{ "check", lz_tool_check, "what this machine can do, and the remedy where it cannot" },
-	{ "inspect", lz_tool_inspect, "what the images hold; is a process whole again" },
-	{ "workingset", lz_tool_workingset, "look at, draw, merge what fill has recorded" },
-	{ "demo", lz_tool_demo, "show it all on this machine, without CRIU" },
+	{ "fill", lz_tool_fill, "fill the memory of one lazy restore from its images", true },
+	{ "lazy-pages", lz_tool_fill, "the same, for callers of criu lazy-pages", true },
+	{ "serve", lz_tool_serve, "serve the pages of a checkpoint to other hosts", true },
+	{ "page-server", lz_tool_serve, "the same, for callers of criu page-server --lazy-pages",
+	  true },
+	{ "check", lz_tool_check, "what this machine can do, and the remedy where it cannot",
+	  false },
+	{ "inspect", lz_tool_inspect, "what the images hold; is a process whole again", false },
+	{ "workingset", lz_tool_workingset, "look at, draw, merge what fill has recorded", false },
+	{ "demo", lz_tool_demo, "show it all on this machine, without CRIU", false },
 };
 enum { NR_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
@@ -47,6 +48,8 @@ static bool takes_next(const char *word)
 		"source-timeout",  "ps-header", "max-clients",   "idle-timeout",  "criu-path",
 		"runc-path",       "busy-poll", "pid",           "wait",          "stuck-timeout",
 		"record",          "replay",    "record-window", "output",        "copiers",
+		"firecracker",     "memory",    "layer",         "snapshot",      "allow-user",
+		"max-vms",
 	};
 	const char *c = word + 1;
 
@@ -90,7 +93,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		const char *word = argv[i];
 
-		if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0)
+		if ((strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) &&
+		    !(command && command->helps))
 			return help();
 		if (strcmp(word, "-V") == 0 || strcmp(word, "--version") == 0) {
 			printf("lazyd %s\n", lazyd_version());

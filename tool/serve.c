@@ -39,6 +39,7 @@ static const char HELP[] =
 	"      --port PORT             0: a free one is picked and printed (default)\n"
 	"      --ps-socket N           serve the connection open as descriptor N, and no other\n"
 	"      --once                  end when the first client has had all it wants, as CRIU's does\n"
+	"      --lazy-pages            page-server wants it, as CRIU's does; nothing new to serve\n"
 	"      --max-clients N         connections at a time (256); a lazyd makes two\n"
 	"      --idle-timeout S        drop who neither asks nor takes for so long (600; 0: never)\n"
 	"      --busy-poll US          look for requests so long before sleeping, while it pays (30)\n"

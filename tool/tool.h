@@ -6,6 +6,8 @@
 #ifndef LZ_TOOL_H
 #define LZ_TOOL_H
 
+#include <stdbool.h>
+
 /* The exit status of every subcommand. */
 enum {
 	LZ_EXIT_OK = 0,
@@ -18,6 +20,7 @@ struct lz_tool_command {
 	const char *name;
 	int (*run)(int argc, char **argv); /* argv[0] is the subcommand; returns LZ_EXIT_X */
 	const char *summary;
+	bool helps; /* it has a --help of its own */
 };
 
 int lz_tool_fill(int argc, char **argv);

@@ -36,6 +36,12 @@ json() { /usr/bin/python3 -m json.tool <"$DIR/out" >/dev/null || fail "no JSON";
 
 ends 0 "$LAZYD" --help
 [ "$(wc -l <"$DIR/out")" -le 24 ] || fail "the help does not fit a screen"
+for command in fill lazy-pages serve page-server; do
+	ends 0 "$LAZYD" $command --help
+	grep -q -- --ps-socket "$DIR/out" || fail "this is not the help of $command"
+done
+ends 0 "$LAZYD" check -h
+grep -q '^check ' "$DIR/out" || fail "this is not the help of check"
 ends 0 "$LAZYD" --version
 ends 2 "$LAZYD" frobnicate
 sentence frobnicate
