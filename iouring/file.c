@@ -29,9 +29,10 @@
 enum { WINDOW_SHIFT = 16, STREAM_MAX = 256, PREPARE_MAX = 1024 };
 /* Windows asked about, and then mapped, in one prepare(): 14 us. */
 enum { PREPARE_STEP = 4 };
-/* After so many slices in a row without a fault so many windows are mapped at once, as long as a slice takes.
+/* After so many slices in a row so many windows are mapped at once, as long as a slice takes; fewer where a single
+ * page was read lately, for the next one may have to wait for it.
  * To ask about what is mapped costs nothing, about what is not a twentieth of its copy. */
-enum { STREAK_MIN = 16, STRETCH_WINDOWS = 16 };
+enum { STREAK_MIN = 3, STRETCH_WINDOWS = 16, STRETCH_FEWER = 4 };
 /* After a read through the ring pages may be in the cache whose bytes are not there yet, for so long. */
 #define QUIET_NS INT64_C(100000000)
 /* What is mapped is taken to stay resident for so long: the kernel evicts it last. */
@@ -66,6 +67,8 @@ struct lz_file {
 	int64_t prepared_tick;
 	bool prepares;
 	struct lz_file_known known[NR_WAYS];
+	uint64_t single_end; /* of the last single page: who reads on there wants more of them */
+	int64_t single_tick;
 	uint64_t asked_start, asked_end; /* of the last question, or the last two that went on */
 	unsigned streak;                 /* questions in a row that did */
 	int64_t read_tick;               /* of the last read through the ring */
@@ -136,7 +139,8 @@ int lz_file_open(struct lz_source **out, int fd, uint64_t size, const struct lz_
 	if (as)
 		f->as = *as;
 	f->prepared_tick = -STAYS_NS;
-	f->read_tick = -QUIET_NS;
+	f->read_tick = f->single_tick = -QUIET_NS;
+	f->single_end = f->asked_end = UINT64_MAX;
 	lz_file_map(f);
 	*out = &f->source;
 	return 0;
@@ -171,9 +175,8 @@ static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, siz
 		return false;
 	if (preadv2(f->fd, &io, 1, (off_t)offset, RWF_NOWAIT) != (ssize_t)len)
 		return false;
-	f->asked_start = offset;
-	f->asked_end = offset + len;
-	f->streak = 0;
+	f->single_end = offset + len;
+	f->single_tick = f->looked_tick;
 	if (!f->prepares && !lz_file_stays(f)) {
 		f->prepared = f->prepared_end = offset >> WINDOW_SHIFT;
 		f->prepared_tick = f->looked_tick;
@@ -214,7 +217,8 @@ static bool lz_file_at_hand(struct lz_source *s, uint64_t offset, size_t len)
 {
 	struct lz_file *f = (struct lz_file *)s;
 
-	return (offset == f->asked_end || lz_file_is_prepared(f, offset, len)) &&
+	return (offset == f->asked_end || offset == f->single_end ||
+		lz_file_is_prepared(f, offset, len)) &&
 	       lz_file_resident(s, offset, len);
 }
 
@@ -378,7 +382,9 @@ static bool lz_file_map_windows(const struct lz_file *f, uint64_t from, uint64_t
 static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick,
 				int way)
 {
-	const uint64_t len = STRETCH_WINDOWS * WINDOW_BYTES;
+	const bool fewer = tick - f->single_tick < QUIET_NS;
+	const uint64_t windows = fewer ? STRETCH_FEWER : STRETCH_WINDOWS;
+	const uint64_t len = windows * WINDOW_BYTES;
 	struct lz_file_known k = { .tick = tick, .mapped = true };
 
 	if (way == ONWARD) {
@@ -391,9 +397,9 @@ static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end
 	k.end = k.end < f->size ? k.end : f->size;
 	if (k.start > offset || k.end < end || !lz_cached_holds(f->fd, f->page, k.start, k.end))
 		return false;
-	if (f->nr_windows + STRETCH_WINDOWS > STREAM_MAX)
+	if (f->nr_windows + windows > STREAM_MAX)
 		lz_file_map_anew(f);
-	f->nr_windows += STRETCH_WINDOWS;
+	f->nr_windows += windows;
 	if (!f->map || !lz_file_map_windows(f, k.start, k.end))
 		return false;
 	k.end = lz_cached_until(f->fd, f->page, f->map, k.start, k.end);
