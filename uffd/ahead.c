@@ -25,12 +25,16 @@ bool lz_ahead_is_pressed(const struct lz_engine *e)
 	return !lz_ahead_is_calm(e) && e->nr_storm < LZ_STORM_FAULTS;
 }
 
-/* Bytes of a slice: half as many while faults come, for each may have to wait behind one. */
+/*
+ * Bytes of a slice: half as many while faults come, for each may have to wait behind one; unless they come
+ * in a storm, whose end is sooner with whole ones. But a link may be slow.
+ */
 static uint64_t slice_bytes(const struct lz_engine *e, bool remote)
 {
 	uint64_t bytes = remote ? lz_window_slice(&e->window) : LZ_SLICE_BYTES;
+	uint64_t storm = remote ? UINT64_MAX : e->sweep_waits ? LZ_STORM_FAULTS : LZ_STORM_BEGINS;
 
-	return lz_ahead_is_calm(e)
+	return lz_ahead_is_calm(e) || e->nr_storm >= storm
 		       ? bytes
 		       : (bytes / 2 + LZ_WINDOW_PAGE - 1) & ~(uint64_t)(LZ_WINDOW_PAGE - 1);
 }
@@ -81,6 +85,19 @@ static int64_t stride_to(const struct lz_space *s, uint64_t page)
 	return stride && stride >= -LZ_STRIDE_MAX && stride <= LZ_STRIDE_MAX ? stride : 1;
 }
 
+/* The sweep of this kind goes on from @page, unless faults are all over the place. The other one stays where
+ * it is: its pages may be far from here. */
+static void turn_to(struct lz_space *s, bool remote, uint64_t page, bool goes_on)
+{
+	int64_t far = (int64_t)(page - s->stream_last);
+
+	s->nr_astray = goes_on || (far >= -LZ_STRIDE_MAX && far <= LZ_STRIDE_MAX)
+			       ? 0
+			       : s->nr_astray + 1;
+	if (s->nr_astray < LZ_ASTRAY_FAULTS)
+		s->front[remote].ahead = s->front[remote].behind = page;
+}
+
 static void put_hint(struct lz_engine *e, struct lz_hint h)
 {
 	if (e->nr_hints == LZ_HINTS_MAX)
@@ -99,8 +116,7 @@ void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q)
 	uint64_t page = q->first, passed;
 	bool follows = page == s->stream_last + 1, goes_on = follows || page == s->stream_next;
 
-	/* The other sweep stays where it is: its pages may be far from here. */
-	s->front[q->remote].ahead = s->front[q->remote].behind = page;
+	turn_to(s, q->remote, page, goes_on);
 	if (!goes_on)
 		s->stride = stride_to(s, page);
 	else if (follows || !s->stride)

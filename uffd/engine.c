@@ -194,6 +194,8 @@ static void feed_read(struct lz_engine *e, const struct lz_event *ev)
 	if (q->have == q->done && asked == 1)
 		q->lost = true;
 	q->alone = q->alone || q->have < q->done + asked;
+	if (q->cause == LZ_FOR_SWEEP && !q->remote)
+		e->sweep_waits = e->nr_looks != q->read_at;
 	if (q->remote)
 		lz_window_got(&e->window, (q->have - q->done) << shift, e->now_ns, &q->mark);
 	lz_reqs_enter(e, q, LZ_REQ_PLACING);

@@ -36,6 +36,7 @@ struct lz_req {
 	/* If it is demanded: pages [0, demanded) have those that are waited for, the oldest fault. */
 	uint64_t demanded, since_ns;
 	struct lz_window_mark mark; /* of a remote READ */
+	uint64_t read_at;           /* the number of the look that it was read by */
 };
 
 /*
@@ -109,6 +110,8 @@ struct lz_engine {
 	uint64_t now_ns;
 	uint64_t fault_ns;                /* of the last fault */
 	uint64_t nr_storm;                /* faults since it was calm */
+	uint64_t nr_looks;                /* for an action, so far */
+	bool sweep_waits;                 /* its last local bytes did not come at once */
 	const struct lz_plan *first_plan; /* compared, never looked into */
 	bool many_sources;                /* has there been more than one? */
 	bool has_remote;                  /* is RELEASE to be given? */

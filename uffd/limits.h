@@ -37,6 +37,11 @@ enum {
 	 * of it. */
 	LZ_REQS_PRESSED = 1,
 	LZ_STORM_FAULTS = 1024,
+	/* So many are a storm where nothing is waited for but copies. */
+	LZ_STORM_BEGINS = 16,
+	/* So many in a row far from one another, and what lies around the last is no likelier to be touched
+	 * than any other: the sweep goes on where it was, for what lies together costs less. */
+	LZ_ASTRAY_FAULTS = 32,
 	/* A larger page is a slice of its own, and its buffer a larger one. With pages of 1 GiB a fault
 	 * would wait for half a second behind the one that is being placed. */
 	LZ_PAGE_BYTES_MAX = 2 << 20,
@@ -91,6 +96,8 @@ enum {
 	LZ_BLOCKS_MAX = 3,
 	LZ_REQS_PRESSED = 1,
 	LZ_STORM_FAULTS = 6,
+	LZ_STORM_BEGINS = 5,
+	LZ_ASTRAY_FAULTS = 3,
 	LZ_PAGE_BYTES_MAX = LZ_SLICE_BYTES,
 	LZ_FAULTS_MAX = 3,
 	LZ_WAKES_MAX = 1,

@@ -337,6 +337,7 @@ bool lz_engine_next(struct lz_engine *e, struct lz_action *out)
 {
 	/* A request that ends without an action frees a place that a fault, or what is wanted, may be
 	 * waiting for; not for the sweep. */
+	e->nr_looks++;
 	do {
 		e->look_again = false;
 		if (decide(e, out))

@@ -140,6 +140,7 @@ void lz_reqs_read(struct lz_engine *e, struct lz_req *q, struct lz_action *out)
 
 	q->run = run;
 	lz_reqs_enter(e, q, LZ_REQ_READING);
+	q->read_at = e->nr_looks;
 	*out = (struct lz_action){ .type = LZ_ACT_READ, .space = q->space, .req = number };
 	out->source = run->source;
 	out->offset = run->offset + ((page - run->first) << run->page_shift);

@@ -50,6 +50,7 @@ struct lz_space {
 	 * far its next one is from that, where it is if it goes on, and how many to run ahead of it. */
 	struct lz_front front[2]; /* LZ_LOCAL, LZ_REMOTE */
 	uint64_t stream_last, stream_next, window;
+	unsigned nr_astray; /* faults in a row that were far from the one before */
 	int64_t stride;
 	/* The same of zero pages: where the last ended that were placed, and how many they were. */
 	uint64_t zero_next, zero_pages;

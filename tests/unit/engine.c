@@ -4,6 +4,7 @@
  * outward, zero pages, and the end of a space. The language is that of tests/lib/transcript.h.
  */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/lib/suite.h"
@@ -171,6 +172,45 @@ START_TEST(half_a_slice_at_a_time_while_faults_come)
 			"got r3 8, wait 6000	| s0 copy r3 101..109; s0 read r3 f1:9+11;"
 			" s0 read r4 66+16; s0 read r5 51+15; s0 read r6 26+16; s0 read r7 10+16;"
 			" s0 read r8 0+10\n");
+}
+END_TEST
+
+#define FOUR_FAULTS "fault s0 0, fault s0 0, fault s0 0, fault s0 0"
+
+/* In a storm of faults they are whole, but not where a disk has to bring them. */
+START_TEST(whole_slices_in_a_storm)
+{
+	transcript_play(
+		"image 0+256 at f0:0, area 0..256 from 0, attach s0\n"
+		"fault s0 0		| s0 read r0 0+1\n"
+		"start			| s0 read r1 1+8 = none, got r1 8; s0 copy r1 1..9;"
+		" s0 read r1 9+8\n" FOUR_FAULTS "," FOUR_FAULTS "," FOUR_FAULTS "," FOUR_FAULTS "\n"
+		"got r1 8		| s0 copy r1 9..17; s0 read r1 17+8 = none, got r1 8;"
+		" s0 copy r1 17..25; s0 read r1 25+16 = none, got r1 16; s0 copy r1 25..41;"
+		" s0 read r1 41+16\n"
+		"got r1 16		| s0 copy r1 41..57; s0 read r1 57+8\n");
+}
+END_TEST
+
+/* Faults that are each far from the one before draw the sweep no more, until one is near. */
+START_TEST(faults_all_over_the_place_do_not_draw_the_sweep)
+{
+	enum { FAULTS = 34, APART = 100 };
+	char text[8192];
+	int n = snprintf(text, sizeof(text),
+			 "no sweep, image 0+4096 at f0:0, area 0..4096 from 0, attach s0, start\n");
+
+	for (int i = 1; i <= FAULTS; i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n,
+			      "fault s0 %d | s0 read r%d %d+1\n", i * APART, i - 1, i * APART);
+	/* The last that did was the one at 3100. */
+	(void)snprintf(text + n, sizeof(text) - (size_t)n,
+		       "sweep			| s0 read r34 3084+16\n"
+		       "fault s0 3410		| s0 read r35 3410+1\n"
+		       "got r34 16		| s0 copy r34 3084..3100; s0 read r34 3411+8\n"
+		       "fault s0 3600		| s0 read r36 3600+1\n"
+		       "got r34 8		| s0 copy r34 3411..3419; s0 read r34 3592+8\n");
+	transcript_play(text);
 }
 END_TEST
 
@@ -477,6 +517,8 @@ int main(void)
 	tcase_add_test(t, backward_over_fragments);
 	tcase_add_test(t, a_new_fault_draws_the_sweep);
 	tcase_add_test(t, half_a_slice_at_a_time_while_faults_come);
+	tcase_add_test(t, whole_slices_in_a_storm);
+	tcase_add_test(t, faults_all_over_the_place_do_not_draw_the_sweep);
 	tcase_add_test(t, a_fault_goes_before_what_has_arrived);
 	tcase_add_test(t, a_busy_page_is_demanded);
 	tcase_add_test(t, a_page_that_has_arrived_is_demanded);
