@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "tool/out.h"
+#include "tool/parcel.h"
 #include "tool/probe.h"
 #include "tool/tool.h"
 
@@ -187,30 +188,6 @@ static pid_t make_images(const struct lz_demo *d, int dir)
 
 /* ---- serving the second child ---- */
 
-static int take_descriptor(int sock)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr head;
-	} control;
-	char byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
-	const struct cmsghdr *c;
-	int fd;
-
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
-		return -ECHILD;
-	c = CMSG_FIRSTHDR(&msg);
-	if (!c || c->cmsg_type != SCM_RIGHTS)
-		return -EPROTO;
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
 static int serve(struct lazyd *l, int memory, int uffd, pid_t pid, FILE *progress)
 {
 	struct lazyd_stats stats;
@@ -250,7 +227,7 @@ static int fill(const struct lz_demo *d, struct lazyd *l, struct lazyd_memory *m
 	pid = start(d, lz_demo_second, &sock);
 	if (pid < 0)
 		return -1;
-	uffd = take_descriptor(sock);
+	uffd = lz_parcel_receive(sock);
 	(void)close(sock);
 	r = uffd < 0 ? uffd : serve(l, memory, uffd, pid, progress);
 	if (r && uffd >= 0)

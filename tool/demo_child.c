@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tool/out.h"
+#include "tool/parcel.h"
 
 enum { WORDS = LZ_DEMO_PAGE / sizeof(uint64_t), HOLE_PAGES = 16 };
 
@@ -95,26 +96,6 @@ int lz_demo_userfaultfd(struct lz_demo *d)
 	return fd;
 }
 
-static int send_descriptor(int sock, int fd)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr head;
-	} control = { .bytes = { 0 } };
-	char byte = 0;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
-
-	control.head.cmsg_level = SOL_SOCKET;
-	control.head.cmsg_type = SCM_RIGHTS;
-	control.head.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) == 1 ? 0 : -errno;
-}
-
 static int give_memory_away(const struct lz_demo *d, int sock)
 {
 	struct uffdio_register reg = { .range = { d->addr, d->nr_pages * LZ_DEMO_PAGE },
@@ -130,7 +111,7 @@ static int give_memory_away(const struct lz_demo *d, int sock)
 	if (!r && ioctl(fd, UFFDIO_REGISTER, &reg))
 		r = -errno;
 	if (!r)
-		r = send_descriptor(sock, fd);
+		r = lz_parcel_send(sock, fd, 0);
 	(void)close(fd);
 	return r;
 }

@@ -54,29 +54,6 @@ static void make(struct maker *m, int pidfd)
 			   c.failed ? " error=" : "", c.failed ? strerror(-c.error) : "");
 }
 
-/* The next pidfd; -1: there is none any more. */
-static int hear(int fd)
-{
-	struct lz_control control = { 0 };
-	struct lz_parcel parcel;
-	char byte;
-	struct iovec v = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &v,
-			    .msg_iovlen = 1,
-			    .msg_control = &control,
-			    .msg_controllen = sizeof(control) };
-	ssize_t n;
-
-	do
-		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return -1;
-	lz_parcel_open(&control, &parcel);
-	lz_parcel_close_others(&control, &parcel);
-	return parcel.uffd; /* the one descriptor */
-}
-
 static void close_inherited(void *arg, int fd, const char *link)
 {
 	const struct maker *m = arg;
@@ -92,7 +69,7 @@ static _Noreturn void run(struct maker *m)
 
 	(void)lz_fds_each(close_inherited, m);
 	lz_confine_enter(m->log, LZ_CONFINE_COLLAPSE, NULL, NULL);
-	while ((pidfd = hear(m->fd)) >= 0) {
+	while ((pidfd = lz_parcel_receive(m->fd)) >= 0) {
 		make(m, pidfd);
 		(void)close(pidfd);
 	}
@@ -129,23 +106,7 @@ int lz_huge_begin(const struct lz_log *log)
 
 int lz_huge_ask(int fd, int pidfd, bool waits)
 {
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	char byte = 0;
-	struct iovec v = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &v,
-			    .msg_iovlen = 1,
-			    .msg_control = &control,
-			    .msg_controllen = sizeof(control) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &pidfd, sizeof(pidfd));
-	return sendmsg(fd, &m, MSG_NOSIGNAL | (waits ? 0 : MSG_DONTWAIT)) == 1 ? 0 : -errno;
+	return lz_parcel_send(fd, pidfd, waits ? 0 : MSG_DONTWAIT);
 }
 
 static bool is_told_to_stop(int signal_fd)

@@ -2,6 +2,7 @@
 /* The reading of parcel.h. */
 #include "tool/parcel.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,4 +56,44 @@ void lz_parcel_close_others(struct lz_control *control, const struct lz_parcel *
 			if (fd != p->uffd && fd != p->pidfd)
 				(void)close(fd);
 	}
+}
+
+int lz_parcel_send(int sock, int fd, int flags)
+{
+	struct lz_control control = { 0 };
+	char byte = 0;
+	struct iovec v = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &v,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = CMSG_SPACE(sizeof(fd)) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	return sendmsg(sock, &m, MSG_NOSIGNAL | flags) == 1 ? 0 : -errno;
+}
+
+int lz_parcel_receive(int sock)
+{
+	struct lz_control control = { 0 };
+	struct lz_parcel p;
+	char byte;
+	struct iovec v = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &v,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	ssize_t n;
+
+	do
+		n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n ? -errno : -ECONNRESET;
+	lz_parcel_open(&control, &p);
+	lz_parcel_close_others(&control, &p);
+	return p.uffd >= 0 ? p.uffd : -EPROTO;
 }
