@@ -67,7 +67,8 @@ void lz_bench_send(int sock, int uffd);
 
 /*
  * A child with @len bytes of missing memory, whose userfaultfd came here as CRIU sends it. It runs
- * @run once told to go; @sock hangs up when it has ended.
+ * @run once told to go (NULL: its memory is there to be filled, not used); @sock hangs up when it has
+ * ended.
  */
 struct lz_bench_task {
 	pid_t pid;

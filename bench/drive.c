@@ -40,18 +40,6 @@ void lz_drive_die(const struct lazyd *l, const char *what, int r)
 	exit(1);
 }
 
-/* In the task: its memory is there to be filled, not used. */
-static void wait_only(uint8_t *area, void *unused)
-{
-	(void)area;
-	(void)unused;
-}
-
-void lz_drive_task_start(struct lz_bench_task *task, uint64_t len)
-{
-	lz_bench_task_start(task, len, wait_only, NULL);
-}
-
 struct lazyd *lz_drive_new(const struct lazyd_options *o, struct lazyd_memory *m,
 			   struct lz_bench_task *task)
 {

@@ -24,8 +24,6 @@ bool lz_drive_option(struct lz_drive *d, int c);
 
 /* Ends the program; @l may be NULL. */
 _Noreturn void lz_drive_die(const struct lazyd *l, const char *what, int r);
-/* A task of @len bytes that touches nothing. */
-void lz_drive_task_start(struct lz_bench_task *task, uint64_t len);
 /* An engine with @o that serves @task, whose memory is @m; it is put. */
 struct lazyd *lz_drive_new(const struct lazyd_options *o, struct lazyd_memory *m,
 			   struct lz_bench_task *task);

@@ -71,7 +71,7 @@ static void drain(const struct lz_drive *drive, int fd, uint64_t stride, const c
 		struct lazyd_stats st;
 		uint64_t ns;
 
-		lz_drive_task_start(&task, run->pages * stride);
+		lz_bench_task_start(&task, run->pages * stride, NULL, NULL);
 		if (run->pinning != LZ_PIN_NONE)
 			lz_bench_pin(0);
 		l = engine(drive, &task, fd, stride);

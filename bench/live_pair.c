@@ -140,7 +140,7 @@ static void drain(const struct lz_touch *run, int fd)
 		struct lazyd *l;
 		pid_t server;
 
-		lz_drive_task_start(&task, bytes);
+		lz_bench_task_start(&task, bytes, NULL, NULL);
 		server = start_server(&task, listener, fd);
 		l = engine(&task, &listener);
 		ns = lz_drive_drain(l);

@@ -123,13 +123,6 @@ static void ask(int sock, uint64_t offset, uint64_t len)
 		lz_bench_die("send");
 }
 
-/* In the task: its memory is there to be filled, not used. */
-static void wait_only(uint8_t *area, void *unused)
-{
-	(void)area;
-	(void)unused;
-}
-
 static void drain(const struct run *run, uint64_t piece, const char *how)
 {
 	uint64_t bytes = (uint64_t)run->touch.pages * LZ_BENCH_PAGE, begun, ns;
@@ -138,7 +131,7 @@ static void drain(const struct run *run, uint64_t piece, const char *how)
 	int sock;
 	pid_t sender;
 
-	lz_bench_task_start(&t, bytes, wait_only, NULL);
+	lz_bench_task_start(&t, bytes, NULL, NULL);
 	sender = start_sender(run, &sock);
 	begun = lz_bench_now_ns();
 	ask(sock, 0, bytes);
