@@ -82,6 +82,14 @@ fill_stops() {
 	fill_ends "$1"
 }
 
+# last_keeper_stops: as fill_stops 0, where what was started is long dead: KEEPER is nobody's child.
+last_keeper_stops() {
+	kill -TERM "$KEEPER"
+	within 60 is_dead "$KEEPER" || fail "the last keeper does not end"
+	FILL_PID=
+	[ "$(figure exit_status)" = 0 ] || fail "no success: $(cat "$DIR/stats.json")"
+}
+
 # served N: so many VMs. One that ends behind its last page may be gone before it is known to be full.
 served() {
 	local nr=$(($(figure vms_full) + $(figure vms_gone)))
@@ -101,6 +109,12 @@ start_vm() {
 	shift
 	timeout 300 "$PEER" run "$@" "$SOCKET" "$TRUTH" >"$DIR/peer-$n.out" 2>&1 <"$DIR/hold" 5>&- 6>&- &
 	PIDS+=($!)
+}
+
+# vms_end PID...: each of these VMs ends, and well.
+vms_end() {
+	local pid
+	for pid; do wait "$pid" || fail "a VM ended with $?: $(tail -qn 1 "$DIR"/peer-*.out)"; done
 }
 
 # Those that --hold live until let_go. The next ones have a fifo of their own: who is at its end sees that.

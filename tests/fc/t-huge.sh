@@ -29,13 +29,13 @@ vm_ok --huge --api 1.7 --threads 1 --operations 2000 --remove 50
 ROW="2 MiB beside 4 KiB"
 start_vm huge --huge --operations 5000 --remove 2
 start_vm small --operations 5000 --remove 10
-for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+vms_end "${PIDS[@]: -2}"
 
 ROW="2 MiB, and its worker dies"
 start_vm huge --huge --operations 20000 --remove 2 --threads 2
 kill -KILL "$(worker_of "$FILL_PID")"
 vm_ok --huge
-wait "${PIDS[-1]}" || fail "a VM: $(tail -n 1 "$DIR/peer-huge.out")"
+vms_end "${PIDS[-1]}"
 fill_stops 0
 [ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
@@ -71,7 +71,7 @@ serve_killed
 of_diffs start_vm huge --huge --operations 5000 --remove 2 --threads 2
 kill -KILL "$(worker_of "$FILL_PID")"
 serve "${THERE[@]}"
-for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+vms_end "${PIDS[@]: -2}"
 fill_stops 0
 [ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
@@ -95,7 +95,7 @@ vm_ok --huge
 vm_ok --huge --layout 32+32,0+32 --threads 4 --operations 3000 --remove 5
 start_vm huge --huge --operations 5000 --remove 2
 start_vm small --operations 5000 --remove 10
-for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+vms_end "${PIDS[@]: -2}"
 fill_stops 0
 [ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 

@@ -28,7 +28,7 @@ for step in connected sent half loading running removing; do
 	start_vm other --operations 3000 --remove 10
 	vm --die $step "${pieces[@]}" --operations 3000 --remove 5
 	[ $? = 137 ] || fail "the VM did not die: $(tail -n 1 "$DIR/peer.out")"
-	wait "${PIDS[-1]}" || fail "another VM: $(tail -n 1 "$DIR/peer-other.out")"
+	vms_end "${PIDS[-1]}"
 done
 ROW="the dead"
 says event=vm-gone
@@ -48,7 +48,7 @@ says "event=vm-arrived pid=[0-9]* regions=1 bytes=33554432"
 kill -KILL "$(pgrep -P "${PIDS[-1]}")"
 within 20 is_dead "${PIDS[-1]}" || fail "it does not die"
 let_go
-wait "${PIDS[-2]}" || fail "the other VM: $(tail -n 1 "$DIR/peer-held.out")"
+vms_end "${PIDS[-2]}"
 fill_stops 0
 
 # ---- huge pages given back: those that hold no zero page ----
@@ -63,7 +63,7 @@ else
 	start_vm dense --hold --advise --operations 500
 	says "event=collapsed pid=[0-9]* bytes=33554432 failed=0"
 	let_go
-	wait "${PIDS[-1]}" || fail "the VM: $(tail -n 1 "$DIR/peer-dense.out")"
+	vms_end "${PIDS[-1]}"
 	fill_stops 0
 	[ "$(figure bytes_collapsed)" = 33554432 ] || fail "the stats have $(figure bytes_collapsed) bytes"
 	TRUTH=$was
@@ -100,7 +100,7 @@ for i in $(seq 8); do
 	kill -KILL "$WORKER"
 	sleep "0.0$((RANDOM % 10))"
 done
-for pid in "${PIDS[@]: -6}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-[1-6].out)"; done
+vms_end "${PIDS[@]: -6}"
 vm_ok
 
 ROW="its keeper dies"
@@ -112,14 +112,11 @@ for i in $(seq 6); do
 	PIDS+=("$KEEPER")
 	vm_ok --threads 1
 done
-for pid in "${PIDS[@]: -12:6}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-[1-6].out)"; done
+vms_end "${PIDS[@]: -12:6}"
 wait "$FILL_PID" 2>/dev/null
 FILL_PID=$KEEPER
 vm_ok
-kill -TERM "$KEEPER"
-within 60 is_dead "$KEEPER" || fail "the last keeper does not end"
-FILL_PID=
-grep -q '"exit_status": *0' "$DIR/stats.json" || fail "no success: $(cat "$DIR/stats.json")"
+last_keeper_stops
 
 ROW="it becomes another binary"
 fill --memory "$TRUTH"
@@ -127,7 +124,7 @@ start_vm upgraded --operations 40000 --remove 10
 kill -USR2 "$FILL_PID"
 says event=upgraded
 vm_ok
-wait "${PIDS[-1]}" || fail "a VM: $(tail -n 1 "$DIR/peer-upgraded.out")"
+vms_end "${PIDS[-1]}"
 fill_stops 0
 
 # ---- the end ----
@@ -141,7 +138,7 @@ served 1
 ROW="--max-vms: the others wait"
 fill --memory "$TRUTH" --max-vms 2
 for i in 1 2 3 4 5 6; do start_vm "$i"; done
-for pid in "${PIDS[@]: -6}"; do wait "$pid" || fail "a VM that had to wait"; done
+vms_end "${PIDS[@]: -6}"
 fill_stops 0
 served 6
 

@@ -99,7 +99,7 @@ from_there --replay "$DIR/first.ws"
 with_truth "$DIR/base" start_vm again --threads 1 --operations 300
 kill -KILL "$(worker_of "$FILL_PID")"
 with_truth "$DIR/base" start_vm third --threads 1 --operations 300
-for pid in "${PIDS[@]: -2}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+vms_end "${PIDS[@]: -2}"
 fill_stops 0
 [ "$(figure pages_replay)" -gt 0 ] || fail "nothing was replayed"
 [ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
@@ -153,7 +153,7 @@ from_there
 start_vm early --operations 2000 --remove 10
 says event=source-lost
 serve "${BASE[@]}" "${LAYERS[@]}"
-wait "${PIDS[-1]}" || fail "the VM: $(tail -n 1 "$DIR/peer-early.out")"
+vms_end "${PIDS[-1]}"
 
 ROW="it is killed and started again"
 before=$(count event=source-back)
@@ -162,7 +162,7 @@ for i in 1 2 3; do
 	start_vm "$i" --operations 3000 --remove 10 --seed "$i"
 	serve "${BASE[@]}" "${LAYERS[@]}"
 done
-for pid in "${PIDS[@]: -3}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-[1-3].out)"; done
+vms_end "${PIDS[@]: -3}"
 fill_stops 0
 [ "$(count event=source-back)" -gt "$before" ] || fail "the server was not lost"
 [ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
@@ -175,7 +175,7 @@ for i in 1 2 3 4 5; do
 	serve_killed
 	serve "${BASE[@]}" "${LAYERS[@]}"
 done
-wait "${PIDS[-1]}" || fail "the VM: $(tail -n 1 "$DIR/peer-midst.out")"
+vms_end "${PIDS[-1]}"
 fill_stops 0
 [ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
@@ -198,11 +198,8 @@ kill -KILL "$KEEPER"
 wait "$FILL_PID" 2>/dev/null
 KEEPER=$WORKER FILL_PID=$WORKER
 vm_ok
-for pid in "${PIDS[@]: -4}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-[1-4].out)"; done
-kill -TERM "$KEEPER"
-within 60 is_dead "$KEEPER" || fail "the last keeper does not end"
-FILL_PID=
-grep -q '"exit_status": *0' "$DIR/stats.json" || fail "no success: $(cat "$DIR/stats.json")"
+vms_end "${PIDS[@]: -4}"
+last_keeper_stops
 [ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 
 ROW="another file of state, and another binary"
@@ -270,7 +267,7 @@ vm
 says event=source-gone
 fill_ends 3
 let_go
-wait "${PIDS[-1]}" || fail "a VM that was full: $(tail -n 1 "$DIR/peer-full.out")"
+vms_end "${PIDS[-1]}"
 
 ROW="1 TiB"
 from_there

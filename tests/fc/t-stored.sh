@@ -40,7 +40,7 @@ live_through() {
 		within 20 restarted $deaths || fail "not restarted after $deaths deaths"
 		[ $((deaths % 2)) = 0 ] || vm_ok --threads 1 --operations 1000 --remove 10
 	done
-	for pid in "${PIDS[@]: -6}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-[1-6].out)"; done
+	vms_end "${PIDS[@]: -6}"
 	vm_ok
 	kill -TERM "$(pgrep -P "$FILL_PID")"
 	fill_ends 0

@@ -68,7 +68,7 @@ done
 worker_dies
 go_on 3
 worker_dies
-for pid in "${PIDS[@]}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+vms_end "${PIDS[@]}"
 fill_stops 0
 [ "$(pages "$DIR/all.ws")" = "$both" ] || fail "$(pages "$DIR/all.ws") pages, not $both"
 [ "$(merged "$DIR/one.ws" "$DIR/two.ws" "$DIR/all.ws")" = "$both" ] || fail "they are others"
@@ -80,7 +80,7 @@ start_vm 0 "${PLAY[@]}" --seed 1 --hold
 says event=recorded
 [ "$(pages "$DIR/window.ws")" -gt 0 ] || fail "it is empty"
 let_go
-wait "${PIDS[0]}" || fail "the VM: $(tail -n 1 "$DIR/peer-0.out")"
+vms_end "${PIDS[0]}"
 fill_stops 0
 
 ROW="what a VM has by itself"
@@ -90,7 +90,7 @@ start_vm 0 "${PLAY[@]}" --seed 1 --pause
 within 20 has_loaded 0 || fail "it does not load"
 alone=$(kib 0)
 go_on 1
-wait "${PIDS[0]}" || fail "the VM: $(tail -n 1 "$DIR/peer-0.out")"
+vms_end "${PIDS[0]}"
 fill_stops 0
 
 # The first page of all is touched by the load. What the program has for itself differs by a page or two; how many were
@@ -104,7 +104,7 @@ for n in 0 1 2; do
 	[ "$n" != 1 ] || worker_dies
 done
 go_on 3
-for pid in "${PIDS[@]}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+vms_end "${PIDS[@]}"
 fill_stops 0
 [ "$(figure pages_demand)" -le 3 ] || fail "$(figure pages_demand) pages were demanded"
 [ $(($(figure pages_demand) + $(figure pages_replay))) = $((3 * one)) ] || fail "$(figure pages_replay) were replayed"
@@ -115,7 +115,7 @@ fill "${MEMORY[@]}" --replay "$DIR/all.ws"
 for n in $(seq 0 31); do start_vm "$n" --threads 1 --operations 400 --seed $((n + 1)) --remove $((n % 3)); done
 worker_dies
 worker_dies
-for pid in "${PIDS[@]}"; do wait "$pid" || fail "a VM: $(tail -qn 1 "$DIR"/peer-*.out)"; done
+vms_end "${PIDS[@]}"
 fill_stops 0
 [ "$(figure pages_lost)" = 0 ] || fail "pages were lost"
 [ "$(figure pages_replay)" -gt 0 ] || fail "nothing was replayed"
