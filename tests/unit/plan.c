@@ -130,6 +130,31 @@ START_TEST(ends_of_numbers)
 }
 END_TEST
 
+/* Three small pages from the second on, and two large ones. */
+START_TEST(has_others)
+{
+	const uint64_t large = UINT64_C(2) << 20;
+	struct lz_plan *p = new_plan();
+
+	ck_assert(!lz_plan_has_others(p, 0, 4 * large, 12));
+	ck_assert_int_eq(add(p, K4(1), K4(3), 0, 0), 0);
+	ck_assert_int_eq(lz_plan_add(p, &(struct lz_piece){ .identity = large,
+							    .len = 2 * large,
+							    .page_shift = 21 }),
+			 0);
+	ck_assert(!lz_plan_has_others(p, 0, K4(1), 21));
+	ck_assert(lz_plan_has_others(p, 0, K4(2), 21));
+	ck_assert(lz_plan_has_others(p, K4(3), K4(9), 21));
+	ck_assert(!lz_plan_has_others(p, K4(4), large - K4(4), 21));
+	ck_assert(!lz_plan_has_others(p, 0, large, 12));
+	ck_assert(lz_plan_has_others(p, 0, large + K4(1), 12));
+	ck_assert(lz_plan_has_others(p, 2 * large, large, 12));
+	ck_assert(!lz_plan_has_others(p, large, 9 * large, 21));
+	ck_assert(!lz_plan_has_others(p, 3 * large, large, 12));
+	lz_plan_put(p);
+}
+END_TEST
+
 START_TEST(a_million_runs)
 {
 	struct lz_plan *p = new_plan();
@@ -436,6 +461,7 @@ int main(void)
 	tcase_add_loop_test(t, refuses, 0, sizeof(refused) / sizeof(refused[0]));
 	tcase_add_test(t, joins);
 	tcase_add_test(t, ends_of_numbers);
+	tcase_add_test(t, has_others);
 	tcase_add_test(t, a_million_runs);
 	tcase_add_loop_test(t, like_the_model, 0, 20);
 	tcase_add_test(t, memory_keeps_descriptors);
