@@ -46,6 +46,7 @@ static void check_reqs(const struct lz_engine *e)
 		}
 		assert(q->nr && q->done <= q->nr && q->have <= q->nr);
 		assert(q->state != LZ_REQ_PLACING || q->step);
+		assert(q->state == LZ_REQ_PLACING || !q->lent);
 		assert(q->done >= q->demanded || lz_reqs_test(&e->demanded, i));
 		assert(q->first + q->nr <= e->space[q->space].busy.nr);
 		assert(lz_bits_next_clear(&e->space[q->space].busy, q->first, q->first + q->nr) ==

@@ -307,6 +307,8 @@ static void feed_placed(struct lz_engine *e, const struct lz_event *ev)
 	struct lazyd_stats *st = &e->options.stats->n;
 	uint32_t shift;
 
+	if (q)
+		q->lent = false;
 	if (ev->res == -EAGAIN || ev->res == -ENOMEM) {
 		st->res_eagain++;
 		stall(e, s);

@@ -140,6 +140,13 @@ int lz_engine_want(struct lz_engine *e, const struct lz_plan *plan, uint32_t mem
 int lz_engine_feed(struct lz_engine *e, const struct lz_event *ev);
 /* Decides: true with one action to carry out now, false when there is nothing to do. */
 bool lz_engine_next(struct lz_engine *e, struct lz_action *act);
+/*
+ * The COPY just handed out for @req is being carried out by somebody else: until its PLACED is fed, or this is
+ * taken back since nobody has begun it, nothing else is handed out for @req. Nothing that tells of the
+ * layout may be read from the kernel meanwhile: behind the one that has read it pages may move, and a COPY
+ * that comes then would be to where they were.
+ */
+void lz_engine_lend(struct lz_engine *e, uint32_t req, bool lent);
 /* When it wants an event with now_ns at least this; UINT64_MAX: never. */
 uint64_t lz_engine_deadline(const struct lz_engine *e);
 bool lz_engine_serves(const struct lz_engine *e, uint32_t space);

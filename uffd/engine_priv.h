@@ -31,6 +31,7 @@ struct lz_req {
 	bool alone;               /* one page a READ: a longer one has failed */
 	bool lost;                /* page @done cannot be had */
 	bool unmapped;            /* not from a mapping again */
+	bool lent;                /* a COPY of it is under way elsewhere */
 	bool doubted;             /* page @done said ENOENT, when the space's layout was @layout */
 	uint64_t layout;
 	/* If it is demanded: pages [0, demanded) have those that are waited for, the oldest fault. */

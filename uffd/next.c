@@ -145,7 +145,7 @@ static bool next_place(struct lz_engine *e, struct lz_req *q, struct lz_action *
 
 static bool can_be_placed(const struct lz_engine *e, const struct lz_req *q)
 {
-	return !e->space[q->space].retry_ns && !e->space[q->space].kill;
+	return !q->lent && !e->space[q->space].retry_ns && !e->space[q->space].kill;
 }
 
 /* Of those whose bytes are here, the one that has been waited for longest, in whatever space. */
@@ -331,6 +331,14 @@ static bool decide(struct lz_engine *e, struct lz_action *out)
 	       next_arrived(e, out) || next_release(e, out) ||
 	       (!e->look_again &&
 		(lz_ahead_neighbour(e, out) || lz_ahead_sweep(e, out) || next_close(e, out)));
+}
+
+void lz_engine_lend(struct lz_engine *e, uint32_t req, bool lent)
+{
+	struct lz_req *q = &e->req[req];
+
+	assert(q->state == LZ_REQ_PLACING && q->lent != lent);
+	q->lent = lent;
 }
 
 bool lz_engine_next(struct lz_engine *e, struct lz_action *out)

@@ -91,6 +91,7 @@ static int report(uint64_t count)
 		{ "fair_swept", f->swept },
 		{ "fetched", s->fetched },
 		{ "fetched_late", s->fetched_late },
+		{ "lent", s->lent },
 	};
 	int missing = 0;
 

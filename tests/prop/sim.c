@@ -21,7 +21,7 @@
 
 enum { PAGE = 1 << K_SHIFT, ROOTS = 2, ABSENT_STEPS = 4000, WANTS = 5 };
 /* Address spaces of one memory that come at any time. */
-enum { GUESTS = 4 };
+enum { GUESTS = 4, LENT_MAX = 3 };
 
 /* Whose bytes the plan's are. */
 enum wire { NO_WIRE, SOME_WIRE, ALL_WIRE };
@@ -38,6 +38,8 @@ struct sim {
 	uint64_t buf[LZ_REQS_MAX][LZ_SLICE_PAGES]; /* 0: nothing has arrived there */
 	bool mapped[LZ_REQS_MAX];
 	bool fetching[LZ_BLOCKS_MAX];
+	struct lz_action lent[LENT_MAX]; /* COPYs that are under way */
+	unsigned nr_lent;
 	uint64_t fault_ns;        /* of the last fault that this engine was told of */
 	bool failed[LZ_REQS_MAX]; /* its last read brought nothing */
 	uint64_t map_page[LZ_REQS_MAX];
@@ -60,6 +62,7 @@ struct sim {
 	bool absent;    /* the wire is down until all else is done */
 	bool released;  /* by this engine */
 	bool ever_released;
+	bool busy; /* threads act */
 };
 
 struct sim_outcomes sim_outcomes;
@@ -377,7 +380,8 @@ static void do_read(struct sim *s, const struct lz_action *a)
 		s->buf[a->req][to + i] = 0;
 	if (a->source == S_REMOTE)
 		check_remote_read(s, a);
-	if (is_rest(s, a) || !is_untouched(s) || s->on_lost == LAZYD_LOST_KILL)
+	/* What is lent has been read, and is not there yet. */
+	if (is_rest(s, a) || !is_untouched(s) || s->on_lost == LAZYD_LOST_KILL || s->nr_lent)
 		return;
 	if (!check_wanted_first(s, a) && s->wire != NO_WIRE && a->source != S_REMOTE &&
 	    lz_engine_deadline(s->e) == UINT64_MAX) /* what is wanted of it rests at times */
@@ -476,16 +480,58 @@ static int64_t do_placement(struct sim *s, const struct lz_action *a)
 
 static bool read_messages(struct sim *s, uint32_t space);
 
+/* ---- COPYs that somebody else carries out ---- */
+
+static bool lend(struct sim *s, const struct lz_action *a)
+{
+	if (a->type != LZ_ACT_COPY || s->nr_lent == LENT_MAX || !gen_one_in(s->gen, 3))
+		return false;
+	lz_engine_lend(s->e, a->req, true);
+	s->lent[s->nr_lent++] = *a;
+	sim_outcomes.lent++;
+	return true;
+}
+
+/* One of them, in any order; what threads do goes on meanwhile. */
+static void settle(struct sim *s)
+{
+	unsigned i = gen_below(s->gen, s->nr_lent);
+	struct lz_action a = s->lent[i];
+
+	s->lent[i] = s->lent[--s->nr_lent];
+	if (s->busy && s->started && gen_one_in(s->gen, 4))
+		k_thread_step(&s->k, &s->k.mm[gen_below(s->gen, K_MMS)]);
+	if (gen_one_in(s->gen, 4))
+		lz_engine_lend(s->e, a.req, false); /* nobody has begun it */
+	else if (do_placement(s, &a) == -ENOENT)
+		while (read_messages(s, a.space))
+			;
+	lz_engine_check(s->e);
+}
+
+/* Nothing is read while one of them is under way. */
+static void settle_all(struct sim *s)
+{
+	while (s->nr_lent)
+		settle(s);
+}
+
 /* An action that was decided on and not carried out: its decider may have died of it. */
 static bool next(struct sim *s, struct lz_action *a)
 {
-	bool more = lz_engine_next(s->e, a);
+	bool more;
 
-	while (died()) {
-		rebuild(s);
+	if (s->nr_lent && gen_one_in(s->gen, 3))
+		settle(s);
+	for (;;) {
 		more = lz_engine_next(s->e, a);
+		if (died())
+			rebuild(s);
+		else if (!more && s->nr_lent)
+			settle(s);
+		else
+			return more;
 	}
-	return more;
 }
 
 static void run_actions(struct sim *s)
@@ -500,6 +546,10 @@ static void run_actions(struct sim *s)
 	}
 	for (int n = 0; next(s, &a); n++) {
 		assert(n < 3000); /* next() must run dry */
+		if (lend(s, &a)) {
+			lz_engine_check(s->e);
+			continue;
+		}
 		switch (a.type) {
 		case LZ_ACT_READ:
 			do_read(s, &a);
@@ -597,6 +647,11 @@ static bool read_messages(struct sim *s, uint32_t space)
 {
 	struct lz_slot *slot = &s->st->slot[space];
 
+	settle_all(s);
+	if (died()) {
+		rebuild(s);
+		return false;
+	}
 	if (!lz_engine_serves(s->e, space))
 		return false;
 	assert(!slot->armed[0].event);
@@ -641,6 +696,11 @@ static void rebuild(struct sim *s)
 	int half_closed, r;
 
 	sim_outcomes.rebuilt++;
+	/* The last that its threads have done nobody was told of. */
+	for (unsigned i = 0; i < s->nr_lent; i++)
+		if (gen_one_in(s->gen, 2))
+			(void)do_copy(s, &s->lent[i]);
+	s->nr_lent = 0;
 	s->released = false;
 	for (uint32_t i = 0; i < LZ_REQS_MAX; i++)
 		s->sources.io[i].live = false;
@@ -786,6 +846,7 @@ static void step(struct sim *s, bool busy)
 {
 	struct k_mm *mm = &s->k.mm[gen_below(s->gen, K_MMS)];
 
+	s->busy = busy;
 	if (busy && gen_one_in(s->gen, 20))
 		stores_arm(1 + gen_below(s->gen, 60));
 	switch (gen_below(s->gen, 10)) {
