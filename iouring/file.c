@@ -85,6 +85,7 @@ static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, siz
 static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len);
 static bool lz_file_at_hand(struct lz_source *s, uint64_t offset, size_t len);
 static bool lz_file_prepare(struct lz_source *s);
+static bool lz_file_renews(struct lz_source *s, size_t len);
 static int lz_file_fetch(struct lz_source *s, struct lz_ring *ring, uint64_t offset, size_t len,
 			 struct lz_tag tag);
 static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len);
@@ -112,6 +113,7 @@ static const struct lz_source_ops lz_file_ops = {
 	.resident = lz_file_resident,
 	.at_hand = lz_file_at_hand,
 	.prepare = lz_file_prepare,
+	.renews = lz_file_renews,
 	.fetch = lz_file_fetch,
 	.at = lz_file_at,
 	.has_changed = lz_file_has_changed,
@@ -246,6 +248,14 @@ static bool lz_file_prepare(struct lz_source *s)
 	else if (f->prepares)
 		f->prepared = at >> WINDOW_SHIFT;
 	return f->prepares;
+}
+
+static bool lz_file_renews(struct lz_source *s, size_t len)
+{
+	const struct lz_file *f = (const struct lz_file *)s;
+	uint64_t most = STRETCH_WINDOWS + (len >> WINDOW_SHIFT) + 2;
+
+	return f->nr_windows && f->nr_windows + most > STREAM_MAX;
 }
 
 static int lz_file_fetch(struct lz_source *s, struct lz_ring *ring, uint64_t offset, size_t len,

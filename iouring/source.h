@@ -72,6 +72,11 @@ struct lz_source_ops {
 	 */
 	const void *(*at)(struct lz_source *s, uint64_t offset, size_t len);
 	/*
+	 * Is a next call for so many bytes one of those that take down what is mapped? Until then what at()
+	 * has said is valid. NULL: none does.
+	 */
+	bool (*renews)(struct lz_source *s, size_t len);
+	/*
 	 * Are its bytes no longer those that it was opened for? Then it gives none any more, and what
 	 * it gave in the milliseconds before that was noticed is in doubt. NULL: it never changes.
 	 */

@@ -38,7 +38,7 @@ static const char HELP[] =
 	"      --restore-timeout S     give up a restore not heard of for so long (600; 0: never)\n"
 	"      --stuck-timeout S       replace a worker that has not got on for so long (60; 0: never)\n"
 	"      --busy-poll US          look for faults so long before sleeping, while it pays (30)\n"
-	"      --copiers N             threads that help to place long ranges, up to 3 (0)\n"
+	"      --copiers N             threads that place pages while no faults come, up to 3 (0)\n"
 	"      --record FILE           write down which pages are touched first: a working set\n"
 	"      --record-window S       those of the first S seconds only (0: all)\n"
 	"      --replay FILE           fill the pages of a working set before all others\n"

@@ -11,6 +11,37 @@
 /* Reads up to this go through read_now(), longer ones from the mapping. */
 enum { NOW_BYTES = 4096 };
 
+bool lz_act_settle(struct lz_loop *l, enum lz_copiers_how how)
+{
+	struct lz_event ev = { .type = LZ_EV_PLACED, .did = LZ_ACT_COPY };
+	struct lz_copy c;
+	bool any = false;
+
+	while (lz_copiers_take(&l->copiers, how, &c)) {
+		any = true;
+		/* Of those that wait for the others some have ended, or may be given anew. */
+		how = how == LZ_COPIERS_WAIT ? LZ_COPIERS_ENDED : how;
+		if (c.res == LZ_COPY_CANCELLED) {
+			lz_engine_lend(l->engine, c.req, false);
+			continue;
+		}
+		ev.space = c.space;
+		ev.req = c.req;
+		ev.range = c.dst;
+		ev.res = c.res;
+		lz_loop_look(l);
+		lz_loop_feed(l, ev);
+	}
+	return any;
+}
+
+/* What is mapped for those who copy must stay so until they have. */
+static void keep_mapped(struct lz_loop *l, struct lz_source *s, uint64_t len)
+{
+	if (l->copiers.nr_given && s->ops->renews && s->ops->renews(s, len))
+		(void)lz_act_settle(l, LZ_COPIERS_CANCEL);
+}
+
 /* Its own, or where that is too small the large one. */
 static uint8_t *buffer_of(const struct lz_loop *l, const struct lz_action *a)
 {
@@ -31,6 +62,7 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	uint8_t *buffer = buffer_of(l, a), *to = buffer + a->skip;
 	bool single = a->len <= NOW_BYTES && !a->wanted;
 
+	keep_mapped(l, s, a->len);
 	q->buffer = buffer;
 	q->memory = memory;
 	q->source = a->source;
@@ -89,13 +121,14 @@ static const void *source_of(struct lz_loop *l, const struct lz_action *a)
 	const struct lz_loop_req *q = &l->req[a->req];
 	struct lz_source *s = l->memory[q->memory].source[q->source];
 
+	keep_mapped(l, s, lz_range_len(a->dst));
 	if (q->mapped)
 		return s->ops->at(s, q->offset + a->skip, lz_range_len(a->dst));
 	return q->buffer + a->skip;
 }
 
 /*
- * Has no fault come for a while? One that comes now waits until the last part is done, and that thread may
+ * Has no fault come for a while? One that comes now waits for those that are under way, and a copier may
  * just have lost its CPU, perhaps to who has faulted.
  */
 static bool is_calm(struct lz_loop *l)
@@ -106,28 +139,22 @@ static bool is_calm(struct lz_loop *l)
 	return !l->faulted_ns || l->now_ns - l->faulted_ns > LZ_CALM_NS;
 }
 
-/*
- * By the copiers too. Parts are fed in order, up to the first that has not got to its end: the engine
- * asks for what is behind that again, and learns by EEXIST what is there already.
- */
-static void do_long_copy(struct lz_loop *l, const struct lz_action *a, const void *src)
+/* True if a copier does it. */
+static bool lend(struct lz_loop *l, const struct lz_action *a, const void *src)
 {
-	struct lz_event ev = {
-		.type = LZ_EV_PLACED, .did = LZ_ACT_COPY, .space = a->space, .req = a->req
-	};
-	struct lz_copied part[LZ_COPIERS_MAX + 1];
-	uint64_t page = lz_engine_page_bytes(l->engine, a->space, a->dst.start);
-	unsigned nr = lz_copiers_copy(&l->copiers, l->state->slot[a->space].uffd, a->dst, src, page,
-				      part);
-	bool whole = true;
+	struct lz_copy c = { .fd = l->state->slot[a->space].uffd,
+			     .dst = a->dst,
+			     .src = src,
+			     .space = a->space,
+			     .req = a->req };
 
-	lz_loop_look(l);
-	for (unsigned i = 0; whole && i < nr; i++) {
-		ev.range = part[i].dst;
-		ev.res = part[i].res;
-		whole = ev.res > 0 && (uint64_t)ev.res == lz_range_len(ev.range);
-		lz_loop_feed(l, ev);
-	}
+	if (!l->copiers.nr || !is_calm(l))
+		return false;
+	(void)lz_act_settle(l, LZ_COPIERS_ENDED);
+	if (!lz_copiers_give(&l->copiers, &c))
+		return false;
+	lz_engine_lend(l->engine, a->req, true);
+	return true;
 }
 
 static void do_placement(struct lz_loop *l, const struct lz_action *a)
@@ -141,10 +168,8 @@ static void do_placement(struct lz_loop *l, const struct lz_action *a)
 
 	const void *src = a->type == LZ_ACT_COPY ? source_of(l, a) : NULL;
 
-	if (src && l->copiers.nr && lz_range_len(a->dst) >= LZ_COPIERS_BYTES && is_calm(l)) {
-		do_long_copy(l, a, src);
+	if (src && lend(l, a, src))
 		return;
-	}
 	if (a->type == LZ_ACT_COPY)
 		ev.res = src ? lz_uffd_copy(fd, a->dst, src) : -EFAULT;
 	else if (a->type == LZ_ACT_ZERO && a->large) /* ZEROPAGE knows small ones only */

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The threads of copiers.h, each with a word of its own that it and the loop change by turns:
+ * The threads of copiers.h. Each COPY is in a slot, whose word the loop and a copier change by turns:
  *
- *   FREE -> ASKED     the loop: there is a part
- *   ASKED -> TAKEN    the copier
- *   ASKED -> FREE     the loop, which has come to it first
+ *   FREE -> ASKED     the loop: there is something to do
+ *   ASKED -> TAKEN    a copier
+ *   ASKED -> FREE     the loop, which takes it back
  *   TAKEN -> DONE     the copier
  *   TAKEN -> AWAITED  the loop, which goes to sleep: DONE then wakes it
  *   DONE -> FREE      the loop
- *   FREE -> ASLEEP    the copier, which has looked in vain
- *   ASLEEP -> FREE    the loop, and wakes it
- *   any -> QUIT       the loop, at the end; none is under way then
+ *
+ * And each copier has a word of its own:
+ *
+ *   AWAKE -> ASLEEP   the copier, which has looked in vain; and then looks once more
+ *   ASLEEP -> AWAKE   the loop, after ASKED, and wakes it; or the copier, which has found something
+ *   any -> QUIT       the loop, at the end; nothing is under way then
  */
 #include "uffd/copiers.h"
 
@@ -18,7 +21,6 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -27,46 +29,51 @@
 #include "iouring/ring.h"
 #include "uffd/uffd.h"
 
-enum { FREE, ASKED, TAKEN, AWAITED, DONE, ASLEEP, QUIT };
-enum { PART_BYTES = LZ_COPIERS_BYTES / 2 };
+enum { FREE, ASKED, TAKEN, AWAITED, DONE };
+enum { AWAKE, ASLEEP, QUIT };
 /* From one slice of a sweep to the next it is some microseconds; where a window of a file is mapped, 30. */
 #define LOOK_NS UINT64_C(50000)
-/* A part takes 12 us; after this its thread is not running, and who spins may keep the CPU from it. */
+/* A slice takes 20 us; after this its thread is not running, and who spins may keep the CPU from it. */
 #define WAIT_NS UINT64_C(100000)
 /* Looks between two looks at the clock. */
 enum { LOOKS = 32 };
 /* Needs next to none; what a sanitizer puts there is the most. */
 enum { STACK_BYTES = 256 << 10 };
 
-struct lz_copier {
-	uint32_t word; /* atomic */
-	/* The part: the loop's while FREE, the copier's while TAKEN. */
-	int fd;
-	const void *src;
-	struct lz_copied part;
-	pthread_t thread;
+struct lz_copy_slot {
+	uint32_t word;           /* atomic */
+	struct lz_copy copy;     /* the loop's while FREE or DONE, the copier's while TAKEN */
 } __attribute__((aligned(128))); /* two cache lines: a CPU fetches pairs */
 
-static uint32_t look(const struct lz_copier *c)
+struct lz_copier {
+	uint32_t word; /* atomic */
+	unsigned nr_slots;
+	struct lz_copy_slot *slot; /* all copiers' */
+	pthread_t thread;
+} __attribute__((aligned(128)));
+
+/* Sequentially consistent: who falls asleep has said so before it looks for the last time, and who asks has
+ * asked before it looks for sleepers. */
+static uint32_t look(const uint32_t *word)
 {
-	return __atomic_load_n(&c->word, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
 }
 
-static bool change(struct lz_copier *c, uint32_t from, uint32_t to)
+static bool change(uint32_t *word, uint32_t from, uint32_t to)
 {
-	return __atomic_compare_exchange_n(&c->word, &from, to, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_ACQUIRE);
+	return __atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
 }
 
-static void sleep_while(struct lz_copier *c, uint32_t word)
+static void sleep_while(uint32_t *word, uint32_t value)
 {
-	while (look(c) == word)
-		(void)syscall(SYS_futex, &c->word, FUTEX_WAIT_PRIVATE, word, NULL);
+	while (look(word) == value)
+		(void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL);
 }
 
-static void wake(struct lz_copier *c)
+static void wake(uint32_t *word)
 {
-	(void)syscall(SYS_futex, &c->word, FUTEX_WAKE_PRIVATE, 1);
+	(void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
 /* To a CPU: another thread of its core may have the better of it. */
@@ -79,38 +86,62 @@ static void relax(void)
 #endif
 }
 
-/* Looks until it is no longer @word, for @ns at most. True if it is not. */
-static bool look_while(const struct lz_copier *c, uint32_t word, uint64_t ns)
+/* ---- a copier ---- */
+
+/* One that is asked for, from @from on: they are begun in the order in which they were given. */
+static struct lz_copy_slot *find(const struct lz_copier *c, unsigned from)
 {
-	uint64_t until = lz_ring_now() + ns;
+	for (unsigned i = 0; i < c->nr_slots; i++) {
+		struct lz_copy_slot *s = &c->slot[(from + i) % c->nr_slots];
+
+		if (look(&s->word) == ASKED && change(&s->word, ASKED, TAKEN))
+			return s;
+	}
+	return NULL;
+}
+
+static struct lz_copy_slot *find_soon(const struct lz_copier *c, unsigned from)
+{
+	uint64_t until = lz_ring_now() + LOOK_NS;
+	struct lz_copy_slot *s;
 
 	do {
 		for (unsigned i = 0; i < LOOKS; i++) {
-			if (look(c) != word)
-				return true;
+			s = find(c, from);
+			if (s)
+				return s;
 			relax();
 		}
-	} while (lz_ring_now() < until);
-	return false;
+	} while (look(&c->word) != QUIT && lz_ring_now() < until);
+	return NULL;
 }
 
 static void *run(void *arg)
 {
 	struct lz_copier *c = arg;
+	unsigned from = 0;
 
 	(void)prctl(PR_SET_NAME, "lazyd-copier", 0, 0, 0);
 	for (;;) {
-		if (!look_while(c, FREE, LOOK_NS) && change(c, FREE, ASLEEP))
-			sleep_while(c, ASLEEP);
-		if (look(c) == QUIT)
+		struct lz_copy_slot *s = find_soon(c, from);
+
+		if (!s && change(&c->word, AWAKE, ASLEEP)) {
+			s = find(c, from);
+			if (!s)
+				sleep_while(&c->word, ASLEEP);
+			else
+				(void)change(&c->word, ASLEEP, AWAKE);
+		}
+		if (!s && look(&c->word) == QUIT)
 			return NULL;
-		if (!change(c, ASKED, TAKEN))
+		if (!s)
 			continue;
-		c->part.res = lz_uffd_copy(c->fd, c->part.dst, c->src);
-		if (change(c, TAKEN, DONE))
+		from = (unsigned)(s - c->slot) + 1;
+		s->copy.res = lz_uffd_copy(s->copy.fd, s->copy.dst, s->copy.src);
+		if (change(&s->word, TAKEN, DONE))
 			continue;
-		__atomic_store_n(&c->word, DONE, __ATOMIC_RELEASE);
-		wake(c);
+		__atomic_store_n(&s->word, DONE, __ATOMIC_SEQ_CST);
+		wake(&s->word);
 	}
 }
 
@@ -132,6 +163,8 @@ static int start(struct lz_copier *c)
 	return -r;
 }
 
+/* ---- the loop ---- */
+
 int lz_copiers_open(struct lz_copiers *c, unsigned nr)
 {
 	int r = 0;
@@ -140,11 +173,17 @@ int lz_copiers_open(struct lz_copiers *c, unsigned nr)
 	if (!nr)
 		return 0;
 	nr = nr < LZ_COPIERS_MAX ? nr : LZ_COPIERS_MAX;
+	c->nr_slots = nr * LZ_COPIERS_GIVEN;
+	c->slot = aligned_alloc(_Alignof(struct lz_copy_slot), c->nr_slots * sizeof(*c->slot));
 	c->copier = aligned_alloc(_Alignof(struct lz_copier), nr * sizeof(*c->copier));
-	if (!c->copier)
-		return -ENOMEM;
+	if (!c->slot || !c->copier)
+		r = -ENOMEM;
+	for (unsigned i = 0; !r && i < c->nr_slots; i++)
+		c->slot[i] = (struct lz_copy_slot){ .word = FREE };
 	for (; !r && c->nr < nr; c->nr += !r) {
-		c->copier[c->nr] = (struct lz_copier){ .word = FREE };
+		c->copier[c->nr] = (struct lz_copier){ .word = AWAKE,
+						       .slot = c->slot,
+						       .nr_slots = c->nr_slots };
 		r = start(&c->copier[c->nr]);
 	}
 	return r;
@@ -153,58 +192,90 @@ int lz_copiers_open(struct lz_copiers *c, unsigned nr)
 void lz_copiers_close(struct lz_copiers *c)
 {
 	for (unsigned i = 0; i < c->nr; i++) {
-		__atomic_store_n(&c->copier[i].word, QUIT, __ATOMIC_RELEASE);
-		wake(&c->copier[i]);
+		__atomic_store_n(&c->copier[i].word, QUIT, __ATOMIC_SEQ_CST);
+		wake(&c->copier[i].word);
 		(void)pthread_join(c->copier[i].thread, NULL);
 	}
 	free(c->copier);
+	free(c->slot);
 	*c = (struct lz_copiers){ 0 };
 }
 
-/* False if it is asleep; then it is woken, for the next time. */
-static bool ask(struct lz_copier *c, int fd, struct lz_range dst, const void *src)
+static bool is_anybody_awake(const struct lz_copiers *c)
 {
-	if (change(c, ASLEEP, FREE)) {
-		wake(c);
+	for (unsigned i = 0; i < c->nr; i++)
+		if (look(&c->copier[i].word) == AWAKE)
+			return true;
+	return false;
+}
+
+static void wake_one(struct lz_copiers *c)
+{
+	for (unsigned i = 0; i < c->nr; i++)
+		if (change(&c->copier[i].word, ASLEEP, AWAKE)) {
+			wake(&c->copier[i].word);
+			return;
+		}
+}
+
+bool lz_copiers_give(struct lz_copiers *c, const struct lz_copy *copy)
+{
+	struct lz_copy_slot *s = c->nr ? &c->slot[c->next] : NULL;
+
+	if (!s || look(&s->word) != FREE)
+		return false;
+	if (lz_range_len(copy->dst) < LZ_COPIERS_BYTES && c->declined < LZ_COPIERS_SHORT &&
+	    !is_anybody_awake(c)) {
+		c->declined++;
 		return false;
 	}
-	c->fd = fd;
-	c->src = src;
-	c->part.dst = dst;
-	return change(c, FREE, ASKED);
+	s->copy = *copy;
+	__atomic_store_n(&s->word, ASKED, __ATOMIC_SEQ_CST);
+	wake_one(c);
+	c->next = (c->next + 1) % c->nr_slots;
+	c->nr_given++;
+	return true;
 }
 
-static struct lz_copied finish(struct lz_copier *c)
+/* Waits until it is no longer under way. */
+static void await(struct lz_copy_slot *s)
 {
-	if (change(c, ASKED, FREE))
-		return (struct lz_copied){ c->part.dst, lz_uffd_copy(c->fd, c->part.dst, c->src) };
-	if (!look_while(c, TAKEN, WAIT_NS) && change(c, TAKEN, AWAITED))
-		sleep_while(c, AWAITED);
-	(void)change(c, DONE, FREE);
-	return c->part;
+	uint64_t until = lz_ring_now() + WAIT_NS;
+
+	do {
+		for (unsigned i = 0; i < LOOKS; i++) {
+			if (look(&s->word) != TAKEN)
+				return;
+			relax();
+		}
+	} while (lz_ring_now() < until);
+	if (change(&s->word, TAKEN, AWAITED))
+		sleep_while(&s->word, AWAITED);
 }
 
-unsigned lz_copiers_copy(struct lz_copiers *c, int fd, struct lz_range dst, const void *src,
-			 uint64_t page, struct lz_copied out[LZ_COPIERS_MAX + 1])
+/* The slot that was given longest ago is the next to be given, or after it. */
+bool lz_copiers_take(struct lz_copiers *c, enum lz_copiers_how how, struct lz_copy *copy)
 {
-	uint64_t len = lz_range_len(dst), parts = c->nr + 1, end = dst.end, n;
-	struct lz_copier *busy[LZ_COPIERS_MAX];
-	unsigned nr = 0;
+	struct lz_copy_slot *s = NULL;
 
-	parts = parts < len / PART_BYTES ? parts : len / PART_BYTES;
-	n = parts ? len / parts / page * page : 0;
-	/* The last part first: what is not handed out is the loop's, from the beginning on. */
-	for (unsigned i = 0; n && i + 1 < parts; i++) {
-		struct lz_range part = { end - n, end };
-
-		if (!ask(&c->copier[i], fd, part, (const uint8_t *)src + (part.start - dst.start)))
-			continue;
-		busy[nr++] = &c->copier[i];
-		end = part.start;
+	for (unsigned i = 0; c->nr_given && i < c->nr_slots && !s; i++) {
+		s = &c->slot[(c->next + i) % c->nr_slots];
+		if (look(&s->word) == FREE || (how == LZ_COPIERS_ENDED && look(&s->word) != DONE))
+			s = NULL;
 	}
-	out[0].dst = (struct lz_range){ dst.start, end };
-	out[0].res = lz_uffd_copy(fd, out[0].dst, src);
-	for (unsigned i = 0; i < nr; i++)
-		out[nr - i] = finish(busy[i]);
-	return nr + 1;
+	if (!s && how != LZ_COPIERS_ENDED)
+		c->declined = 0;
+	if (!s)
+		return false;
+	if (change(&s->word, ASKED, FREE)) {
+		s->copy.res = how == LZ_COPIERS_CANCEL
+				      ? LZ_COPY_CANCELLED
+				      : lz_uffd_copy(s->copy.fd, s->copy.dst, s->copy.src);
+	} else {
+		await(s);
+		(void)change(&s->word, DONE, FREE);
+	}
+	*copy = s->copy;
+	c->nr_given--;
+	return true;
 }

@@ -104,6 +104,8 @@ static void read_messages(struct lz_loop *l, uint32_t space)
 	struct lz_slot *slot = &l->state->slot[space];
 	ssize_t n;
 
+	/* Behind who reads of a move pages move: nobody is to place by where they were. */
+	(void)lz_act_settle(l, LZ_COPIERS_CANCEL);
 	do {
 		n = read(slot->uffd, slot->armed, sizeof(slot->armed));
 		if (n > 0)

@@ -248,7 +248,7 @@ struct lazyd_options {
 	/* Spaces may be attached after lazyd_start() too, until lazyd_finish(): before that
 	 * lazyd_turn() does not return 0, and a page server is not told that all has been had. */
 	int stays;
-	/* Threads to start, which place parts of long ranges, at most LAZYD_COPIERS_MAX; 0: none. */
+	/* Threads to start, which place pages within a turn, at most LAZYD_COPIERS_MAX; 0: none. */
 	unsigned copiers;
 };
 

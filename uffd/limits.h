@@ -75,10 +75,13 @@ enum {
 	/* Bytes of them that are on their way from a disk at a time, as many as the sweep's: a fault's
 	 * read is behind them in the disk's queue. */
 	LZ_WANTED_BYTES = LZ_REQS_SWEEP * LZ_SLICE_BYTES,
-	/* A COPY as short as this is not worth a copier's while, nor is a part of half of it. */
+	/* Beside the loop: what it does for each COPY takes a fifth of one. */
+	LZ_COPIERS_MAX = 3,
+	/* COPYs given to each that have not been taken back: enough to let it go on while the loop copies too. */
+	LZ_COPIERS_GIVEN = 4,
+	/* To wake somebody for a shorter one is worth it from so many on, that come without a pause. */
 	LZ_COPIERS_BYTES = 32 << 10,
-	/* Beside the loop: a slice has no more parts. */
-	LZ_COPIERS_MAX = LZ_SLICE_BYTES / (LZ_COPIERS_BYTES / 2) - 1,
+	LZ_COPIERS_SHORT = 16,
 };
 #else
 /* So small that the property suite meets every one of them; for tests only. */
@@ -120,7 +123,7 @@ enum {
  * seen), and no event tells. */
 #define LZ_RETRY_MIN_NS UINT64_C(50000)
 #define LZ_RETRY_MAX_NS UINT64_C(2000000)
-/* So long after the last fault the sweep takes whole slices again, and copiers parts of them. */
+/* So long after the last fault the sweep takes whole slices again, and copiers have a part in it. */
 #define LZ_CALM_NS UINT64_C(5000000)
 
 #endif

@@ -62,8 +62,11 @@ static bool work(struct lz_loop *l)
 	for (unsigned n = 0;; n++) {
 		if (lz_ring_has_work(&l->ring) || l->put_off)
 			lz_intake_drain(l);
-		if (!lz_engine_next(l->engine, &a))
+		if (!lz_engine_next(l->engine, &a)) {
+			if (lz_act_settle(l, LZ_COPIERS_WAIT))
+				continue;
 			return true;
+		}
 		lz_act(l, &a);
 		if (n % 16 != 15)
 			continue;
@@ -72,8 +75,10 @@ static bool work(struct lz_loop *l)
 		(void)lz_ring_submit(&l->ring);
 		lz_loop_look(l);
 		if (l->called || l->now_ns >= until)
-			return false;
+			break;
 	}
+	(void)lz_act_settle(l, LZ_COPIERS_CANCEL);
+	return false;
 }
 
 /* ---- turns ---- */

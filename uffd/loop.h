@@ -111,6 +111,8 @@ __attribute__((format(printf, 3, 4))) void lz_loop_log(struct lz_loop *l, enum l
 /* act.c */
 
 void lz_act(struct lz_loop *l, const struct lz_action *a);
+/* Feeds what has come of what copiers were given. True if anything has. */
+bool lz_act_settle(struct lz_loop *l, enum lz_copiers_how how);
 
 /* intake.c */
 

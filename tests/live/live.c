@@ -231,6 +231,7 @@ void live_begin(struct live *l, struct lazyd_state *state)
 		.log = print_line,
 		.log_arg = l,
 		.no_sweep = l->c->with & LIVE_NO_SWEEP,
+		.copiers = l->c->with & LIVE_COPIERS ? LAZYD_COPIERS_MAX : 0,
 		.record = l->c->with & LIVE_NO_SWEEP,
 	};
 

@@ -37,6 +37,7 @@ enum {
 	LIVE_MIXED = 1 << 11, /* ... or every other block of 8 of them */
 	LIVE_HUGE = 1 << 12,  /* hugetlb, of large pages; its image holds all but every fourth */
 	LIVE_NO_SWEEP = 1 << 13, /* only what is touched comes, and first touches are noted */
+	LIVE_COPIERS = 1 << 14,
 };
 
 struct live_shared {

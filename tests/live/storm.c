@@ -5,9 +5,16 @@
  * block lies in one area whatever has happened to it. The last quarter of the image is left alone:
  * threads read it meanwhile.
  */
+#define _GNU_SOURCE 1
+#include <dirent.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/live/live.h"
@@ -173,7 +180,117 @@ void live_storm(struct live *l)
 	look_around(&s, 1);
 }
 
+/* ---- blocks that change places ---- */
+
+enum { SHUFFLED = 32768, LARGE_BLOCK = 2048, LARGE_BLOCKS = SHUFFLED / LARGE_BLOCK, SWAPS = 1000 };
+
+static void move_large(struct live *l, uint64_t from, uint64_t to)
+{
+	size_t len = LARGE_BLOCK * LIVE_PAGE;
+
+	LIVE_CHECK(l,
+		   mremap(live_at(l, from * LARGE_BLOCK), len, len, MREMAP_MAYMOVE | MREMAP_FIXED,
+			  live_at(l, to * LARGE_BLOCK)) == live_at(l, to * LARGE_BLOCK));
+}
+
+/*
+ * The task touches nothing, so that copiers are at work, and what lies somewhere is elsewhere a moment later. A
+ * page that is placed where it was would be another's.
+ */
+static void shuffle(struct live *l)
+{
+	uint64_t place[LARGE_BLOCKS], seed = l->seed;
+
+	LIVE_CHECK(l, l->nr_pages == SHUFFLED);
+	for (uint64_t i = 0; i < LARGE_BLOCKS; i++)
+		place[i] = i;
+	for (int n = 0; n < SWAPS; n++) {
+		uint64_t a = live_random(&seed) % LARGE_BLOCKS,
+			 b = live_random(&seed) % LARGE_BLOCKS;
+		uint64_t from = place[a];
+
+		for (uint64_t wait = live_random(&seed) % 100000; wait; wait--)
+			__asm__ volatile("");
+		if (a == b)
+			continue;
+		move_large(l, a, LARGE_BLOCKS);
+		move_large(l, b, a);
+		move_large(l, LARGE_BLOCKS, b);
+		place[a] = place[b];
+		place[b] = from;
+	}
+	for (uint64_t i = 0; i < SHUFFLED; i++)
+		live_expect(l, i,
+			    live_code(place[i / LARGE_BLOCK] * LARGE_BLOCK + i % LARGE_BLOCK));
+}
+
+/* Does not return. */
+static void hog(struct live *l)
+{
+	(void)l;
+	for (;;)
+		__asm__ volatile("");
+}
+
+/* How many there are, now run only while nobody else wants to. */
+static unsigned slow_down_copiers(struct live *l, const cpu_set_t *cpu)
+{
+	const struct sched_param none = { 0 };
+	DIR *dir = opendir("/proc/self/task");
+	unsigned nr = 0;
+	struct dirent *d;
+
+	LIVE_CHECK(l, dir);
+	while ((d = readdir(dir))) {
+		char path[300], name[32] = "";
+		pid_t tid = (pid_t)strtol(d->d_name, NULL, 10);
+		FILE *f;
+
+		(void)snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
+		f = fopen(path, "r");
+		if (!f || !fgets(name, sizeof(name), f) || strcmp(name, "lazyd-copier\n") != 0)
+			tid = 0;
+		if (f)
+			(void)fclose(f);
+		if (!tid)
+			continue;
+		LIVE_CHECK(l, !sched_setscheduler(tid, SCHED_IDLE, &none));
+		LIVE_CHECK(l, !sched_setaffinity(tid, sizeof(*cpu), cpu));
+		nr++;
+	}
+	(void)closedir(dir);
+	return nr;
+}
+
+/* With copiers that get at what they are given late, or never: it must be taken back in time. */
+static void serve_with_slow_copiers(struct live *l)
+{
+	cpu_set_t all, one;
+	pid_t pid;
+
+	live_begin(l, NULL);
+	LIVE_CHECK(l, !sched_getaffinity(0, sizeof(all), &all));
+	CPU_ZERO(&one);
+	for (size_t i = 0; !CPU_COUNT(&one); i++)
+		if (CPU_ISSET(i, &all))
+			CPU_SET(i, &one);
+	pid = live_fork(l, hog);
+	LIVE_CHECK(l, !sched_setaffinity(pid, sizeof(one), &one));
+	while (slow_down_copiers(l, &one) <
+	       LAZYD_COPIERS_MAX) /* they take their name when they run */
+		;
+	live_task(l);
+	live_attach(l);
+	live_start(l);
+	live_fill(l);
+	live_end(l, 0);
+	LIVE_CHECK(l, !kill(pid, SIGKILL) && waitpid(pid, NULL, 0) == pid);
+}
+
 const struct live_case live_cases_storm[] = {
+	{ "storm/shuffled", SHUFFLED, 0, shuffle, live_serve_sweeping },
+	{ "storm/shuffled-copiers", SHUFFLED, LIVE_COPIERS, shuffle, live_serve_sweeping },
+	{ "storm/shuffled-slow-copiers", SHUFFLED, LIVE_COPIERS, shuffle, serve_with_slow_copiers },
 	{ "storm/faults", PAGES, LIVE_FORK, live_storm, live_serve_faults },
 	{ "storm/sweeping", PAGES, LIVE_FORK, live_storm, live_serve_sweeping },
 	{ NULL, 0, 0, NULL, NULL },

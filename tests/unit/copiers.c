@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One COPY by several threads, with the real kernel: whatever comes of each part is told exactly, and
- * others who fill, drop and split the same memory meanwhile change no byte of it.
+ * COPYs by several threads, with the real kernel: whatever comes of each is told exactly, and others who
+ * fill, drop and split the same memory meanwhile change no byte of it.
  */
 #define _GNU_SOURCE 1
 #include <check.h>
@@ -26,7 +26,6 @@
 enum { PAGE = 4096, SLICE_PAGES = 16, PAGES = 512, ROUNDS = 8 };
 
 static struct lz_copiers copiers;
-static struct lz_copied part[LZ_COPIERS_MAX + 1];
 static uint8_t *area, *bytes;
 static int uffd = -1;
 
@@ -106,116 +105,173 @@ static bool is_there(uint64_t page)
 	return present & 1;
 }
 
-static unsigned copy(uint64_t first, uint64_t nr, const uint8_t *from)
+static struct lz_copy copy_of(uint64_t first, uint64_t nr, const uint8_t *from)
 {
-	struct lz_range dst = pages(first, nr);
-	uint64_t at = dst.start;
-	unsigned n = lz_copiers_copy(&copiers, uffd, dst, from, PAGE, part);
-
-	ck_assert_uint_ge(n, 1);
-	ck_assert_uint_le(n, copiers.nr + 1);
-	for (unsigned i = 0; i < n; i++) {
-		ck_assert_uint_eq(part[i].dst.start, at);
-		ck_assert_uint_gt(part[i].dst.end, at);
-		ck_assert_uint_eq(part[i].dst.end % PAGE, 0);
-		at = part[i].dst.end;
-	}
-	ck_assert_uint_eq(at, dst.end);
-	return n;
+	return (struct lz_copy){ .fd = uffd,
+				 .dst = pages(first, nr),
+				 .src = from,
+				 .space = 7,
+				 .req = (uint32_t)(first / SLICE_PAGES) };
 }
 
-/* Slices of the memory, each given back first, until all copiers have had a part of one. */
-static uint64_t shared_slice(void)
+static bool give(uint64_t first, uint64_t nr, const uint8_t *from)
 {
-	for (uint64_t n = 0;; n = (n + SLICE_PAGES) % PAGES) {
-		ck_assert_int_eq(madvise(area + n * PAGE, SLICE_PAGES * PAGE, MADV_DONTNEED), 0);
-		if (copy(n, SLICE_PAGES, bytes + n * PAGE) == copiers.nr + 1)
-			return n;
-		sched_yield();
+	struct lz_copy c = copy_of(first, nr, from);
+
+	return lz_copiers_give(&copiers, &c);
+}
+
+/* What was given is what is taken back. */
+static bool take(enum lz_copiers_how how, struct lz_copy *c)
+{
+	if (!lz_copiers_take(&copiers, how, c))
+		return false;
+	ck_assert_int_eq(c->fd, uffd);
+	ck_assert_uint_eq(c->space, 7);
+	ck_assert_uint_eq(page_of(c->dst.start) / SLICE_PAGES, c->req);
+	return true;
+}
+
+static void drop_all(void)
+{
+	ck_assert_int_eq(madvise(area, PAGES * PAGE, MADV_DONTNEED), 0);
+}
+
+/* One slice after the other; *given: how many found room. Those that did not are copied here. */
+static void copy_all(unsigned *given)
+{
+	struct lz_copy c;
+
+	for (uint64_t n = 0; n < PAGES; n += SLICE_PAGES) {
+		if (give(n, SLICE_PAGES, bytes + n * PAGE))
+			++*given;
+		else
+			ck_assert_int_eq(
+				lz_uffd_copy(uffd, pages(n, SLICE_PAGES), bytes + n * PAGE),
+				SLICE_PAGES * PAGE);
+		while (take(LZ_COPIERS_ENDED, &c))
+			ck_assert_int_eq(c.res, SLICE_PAGES * PAGE);
 	}
+	while (take(LZ_COPIERS_WAIT, &c))
+		ck_assert_int_eq(c.res, SLICE_PAGES * PAGE);
+	ck_assert_uint_eq(copiers.nr_given, 0);
 }
 
 /* @_i: copiers. */
 START_TEST(all_is_placed)
 {
-	uint64_t n;
+	unsigned given = 0;
 
 	set_up(0, (unsigned)_i);
-	n = shared_slice();
-	for (int i = 0; i <= _i; i++)
-		ck_assert_int_eq(part[i].res, (int64_t)lz_range_len(part[i].dst));
-	check_bytes(n, SLICE_PAGES);
-	for (uint64_t nr = 1; nr <= SLICE_PAGES; nr++) {
-		uint64_t first = nr * SLICE_PAGES + 3;
-
-		(void)madvise(area + first * PAGE, nr * PAGE, MADV_DONTNEED);
-		(void)copy(first, nr, bytes + first * PAGE);
-		check_bytes(first, nr);
+	for (int round = 0; round < ROUNDS; round++) {
+		drop_all();
+		copy_all(&given);
+		check_bytes(0, PAGES);
 	}
+	ck_assert_int_eq(given > 0, _i > 0);
 	tear_down();
 }
 END_TEST
 
-START_TEST(a_short_range_is_nobody_elses)
+/* What has ended keeps its room until it is taken back. */
+START_TEST(there_is_room_for_so_many)
 {
+	const unsigned room = (unsigned)_i * LZ_COPIERS_GIVEN;
+	struct lz_copy c;
+	unsigned nr = 0;
+
+	set_up(0, (unsigned)_i);
+	for (uint64_t n = 0; n < room; n++)
+		ck_assert(give(n * SLICE_PAGES, SLICE_PAGES, bytes + n * SLICE_PAGES * PAGE));
+	ck_assert(!give(room * SLICE_PAGES, SLICE_PAGES, bytes));
+	ck_assert(take(LZ_COPIERS_WAIT, &c));
+	ck_assert(give(room * SLICE_PAGES, SLICE_PAGES, bytes + room * SLICE_PAGES * PAGE));
+	for (; take(LZ_COPIERS_WAIT, &c); nr++)
+		ck_assert_int_eq(c.res, SLICE_PAGES * PAGE);
+	ck_assert_uint_eq(nr, room);
+	check_bytes(0, (room + 1) * SLICE_PAGES);
+	tear_down();
+}
+END_TEST
+
+/* Nobody is woken for a page, nor for two; but for many in a row somebody is. */
+START_TEST(a_short_one_wakes_nobody)
+{
+	struct lz_copy c;
+
 	set_up(0, LZ_COPIERS_MAX);
-	(void)shared_slice();
-	for (uint64_t n = 1; n < LZ_COPIERS_BYTES / PAGE; n++) {
-		(void)madvise(area, n * PAGE, MADV_DONTNEED);
-		ck_assert_uint_eq(copy(0, n, bytes), 1);
-		check_bytes(0, n);
+	while (give(0, 1, bytes)) { /* somebody is awake */
+		ck_assert(take(LZ_COPIERS_WAIT, &c));
+		sched_yield();
+	}
+	ck_assert(!take(LZ_COPIERS_WAIT, &c));
+	for (unsigned n = 0; n < LZ_COPIERS_SHORT; n++)
+		ck_assert(!give(1, 1, bytes + PAGE));
+	ck_assert(give(1, 1, bytes + PAGE));
+	ck_assert(take(LZ_COPIERS_WAIT, &c));
+	check_bytes(1, 1);
+	tear_down();
+}
+END_TEST
+
+/* Of what is called off nothing is placed, and what has been begun is told. */
+START_TEST(what_nobody_has_begun_is_called_off)
+{
+	unsigned called_off = 0, done = 0;
+	struct lz_copy c;
+
+	set_up(0, (unsigned)_i);
+	while (!called_off || !done) {
+		drop_all();
+		for (uint64_t n = 0; n < LZ_COPIERS_GIVEN; n++)
+			ck_assert(
+				give(n * SLICE_PAGES, SLICE_PAGES, bytes + n * SLICE_PAGES * PAGE));
+		sched_yield();
+		while (take(LZ_COPIERS_CANCEL, &c)) {
+			uint64_t first = page_of(c.dst.start);
+
+			if (c.res == LZ_COPY_CANCELLED) {
+				called_off++;
+				ck_assert(!is_there(first) && !is_there(first + SLICE_PAGES - 1));
+				continue;
+			}
+			done++;
+			ck_assert_int_eq(c.res, SLICE_PAGES * PAGE);
+			check_bytes(first, SLICE_PAGES);
+		}
 	}
 	tear_down();
 }
 END_TEST
 
-/* A part ends at what somebody else has placed there; the others do not know of it. */
-static void check_met(uint64_t page, unsigned nr)
-{
-	for (unsigned i = 0; i < nr; i++) {
-		uint64_t first = page_of(part[i].dst.start), end = page_of(part[i].dst.end);
-		int64_t whole = (int64_t)lz_range_len(part[i].dst);
-
-		if (page < first || page >= end) {
-			ck_assert_int_eq(part[i].res, whole);
-			check_bytes(first, end - first);
-			continue;
-		}
-		ck_assert_int_eq(part[i].res,
-				 page == first ? -EEXIST : (int64_t)((page - first) * PAGE));
-		check_bytes(first, page - first);
-		for (uint64_t k = page + 1; k < end; k++)
-			ck_assert(!is_there(k));
-	}
-	ck_assert_uint_eq(area[page * PAGE], 0);
-}
-
-START_TEST(each_part_ends_at_what_is_there)
+/* Each ends at what somebody else has placed there. */
+START_TEST(each_ends_at_what_is_there)
 {
 	static const uint8_t zero[PAGE];
+	struct lz_copy c;
 
-	set_up(0, (unsigned)_i);
+	set_up(0, 1);
 	for (uint64_t k = 0; k < SLICE_PAGES; k++) {
-		unsigned nr;
-
-		do {
-			(void)shared_slice();
-			(void)madvise(area, SLICE_PAGES * PAGE, MADV_DONTNEED);
-			ck_assert_int_eq(lz_uffd_copy(uffd, pages(k, 1), zero), PAGE);
-			nr = copy(0, SLICE_PAGES, bytes);
-			check_met(k, nr);
-		} while (nr <= (unsigned)_i);
+		drop_all();
+		ck_assert_int_eq(lz_uffd_copy(uffd, pages(k, 1), zero), PAGE);
+		ck_assert(give(0, SLICE_PAGES, bytes));
+		ck_assert(take(LZ_COPIERS_WAIT, &c));
+		ck_assert_int_eq(c.res, k ? (int64_t)k * PAGE : -EEXIST);
+		check_bytes(0, k);
+		ck_assert_uint_eq(area[k * PAGE], 0);
+		for (uint64_t i = k + 1; i < SLICE_PAGES; i++)
+			ck_assert(!is_there(i));
 	}
 	tear_down();
 }
 END_TEST
 
-/* The last page of the bytes is gone: a part that needs it says so, and nobody is sent a SIGBUS. */
+/* The last page of the bytes is gone: who needs it is told so, and nobody is sent a SIGBUS. */
 START_TEST(bytes_that_are_gone)
 {
 	int fd = memfd_create("bytes", MFD_CLOEXEC);
+	struct lz_copy c;
 	uint8_t *from;
-	unsigned nr;
 
 	set_up(0, 1);
 	ck_assert_int_eq(ftruncate(fd, SLICE_PAGES * PAGE), 0);
@@ -223,13 +279,9 @@ START_TEST(bytes_that_are_gone)
 	from = mmap(NULL, SLICE_PAGES * PAGE, PROT_READ, MAP_SHARED, fd, 0);
 	ck_assert_ptr_ne(from, MAP_FAILED);
 	ck_assert_int_eq(ftruncate(fd, (SLICE_PAGES - 1) * PAGE), 0);
-	do {
-		(void)shared_slice();
-		(void)madvise(area, SLICE_PAGES * PAGE, MADV_DONTNEED);
-		nr = copy(0, SLICE_PAGES, from);
-	} while (nr < 2);
-	ck_assert_int_eq(part[0].res, SLICE_PAGES / 2 * PAGE);
-	ck_assert_int_eq(part[1].res, (SLICE_PAGES / 2 - 1) * PAGE);
+	ck_assert(give(0, SLICE_PAGES, from));
+	ck_assert(take(LZ_COPIERS_WAIT, &c));
+	ck_assert_int_eq(c.res, (SLICE_PAGES - 1) * PAGE);
 	check_bytes(0, SLICE_PAGES - 1);
 	ck_assert(!is_there(SLICE_PAGES - 1));
 	munmap(from, SLICE_PAGES * PAGE);
@@ -284,7 +336,7 @@ END_TEST
 
 /* ---- a storm ---- */
 
-enum { WHOLE, PARTIAL, EXISTS, AGAIN, SPLIT, OUTCOMES };
+enum { WHOLE, PARTIAL, EXISTS, AGAIN, SPLIT, CALLED_OFF, OUTCOMES };
 static uint64_t seen[OUTCOMES];
 static bool over;
 
@@ -349,35 +401,68 @@ static void read_events(void)
 		ck_assert_int_eq(msg.event, UFFD_EVENT_REMOVE);
 }
 
-/* What an engine makes of one part; false: it has not got to its end. *done: pages that are settled. */
-static bool take(const struct lz_copied *p, uint64_t *done, uint64_t *most)
+/* One slice, as an engine sees it. */
+struct slice {
+	uint64_t done, most; /* pages that are settled; that it asks for at a time */
+	bool lent;
+};
+
+/* What an engine makes of what has come of a COPY. */
+static void settle(struct slice *s, const struct lz_copy *c)
 {
-	*most = SLICE_PAGES;
-	if (p->res > 0) {
-		ck_assert_int_eq(p->res % PAGE, 0);
-		ck_assert_uint_le((uint64_t)p->res, lz_range_len(p->dst));
-		*done += (uint64_t)p->res / PAGE;
-		seen[(uint64_t)p->res == lz_range_len(p->dst) ? WHOLE : PARTIAL]++;
-		return (uint64_t)p->res == lz_range_len(p->dst);
+	s->lent = false;
+	if (c->res == LZ_COPY_CANCELLED) {
+		seen[CALLED_OFF]++;
+		return;
 	}
-	ck_assert(p->res == -EEXIST || p->res == -EAGAIN || p->res == -ENOENT);
-	*done += p->res == -EEXIST;
-	if (p->res == -ENOENT)
-		*most = 1;
-	seen[p->res == -EEXIST ? EXISTS : p->res == -EAGAIN ? AGAIN : SPLIT]++;
-	return false;
+	s->most = SLICE_PAGES;
+	if (c->res > 0) {
+		ck_assert_int_eq(c->res % PAGE, 0);
+		ck_assert_uint_le((uint64_t)c->res, lz_range_len(c->dst));
+		s->done += (uint64_t)c->res / PAGE;
+		seen[(uint64_t)c->res == lz_range_len(c->dst) ? WHOLE : PARTIAL]++;
+		return;
+	}
+	ck_assert(c->res == -EEXIST || c->res == -EAGAIN || c->res == -ENOENT);
+	s->done += c->res == -EEXIST;
+	if (c->res == -ENOENT)
+		s->most = 1;
+	seen[c->res == -EEXIST ? EXISTS : c->res == -EAGAIN ? AGAIN : SPLIT]++;
 }
 
-static void fill(uint64_t first)
+static void ask(struct slice *s, uint64_t first)
 {
-	uint64_t done = 0, most = SLICE_PAGES;
+	uint64_t at = first + s->done, left = SLICE_PAGES - s->done;
+	struct lz_copy c = copy_of(at, left < s->most ? left : s->most, bytes + at * PAGE);
 
-	while (done < SLICE_PAGES) {
-		uint64_t at = first + done, left = SLICE_PAGES - done;
-		unsigned nr = copy(at, left < most ? left : most, bytes + at * PAGE);
+	s->lent = lz_copiers_give(&copiers, &c);
+	if (s->lent)
+		return;
+	c.res = lz_uffd_copy(c.fd, c.dst, c.src);
+	settle(s, &c);
+}
 
-		for (unsigned i = 0; i < nr && take(&part[i], &done, &most); i++)
-			;
+/* All of it, many slices at a time; nothing is read while a COPY is under way. */
+static void fill(void)
+{
+	struct slice slice[PAGES / SLICE_PAGES] = { 0 };
+	struct lz_copy c;
+	bool goes_on = true;
+
+	while (goes_on) {
+		goes_on = false;
+		for (uint64_t i = 0; i < PAGES / SLICE_PAGES; i++) {
+			struct slice *s = &slice[i];
+
+			s->most = s->most ? s->most : SLICE_PAGES;
+			goes_on = goes_on || s->done < SLICE_PAGES;
+			if (!s->lent && s->done < SLICE_PAGES)
+				ask(s, i * SLICE_PAGES);
+			while (take(LZ_COPIERS_ENDED, &c))
+				settle(&slice[c.req], &c);
+		}
+		while (take(LZ_COPIERS_CANCEL, &c))
+			settle(&slice[c.req], &c);
 		read_events();
 	}
 }
@@ -394,16 +479,14 @@ START_TEST(others_do_what_they_like)
 		ck_assert_int_eq(pthread_create(&thread[i], NULL, run[i], NULL), 0);
 	/* Every outcome is met, not so many rounds made. */
 	for (uint64_t n = 0; n < ROUNDS || !seen[WHOLE] || !seen[PARTIAL] || !seen[EXISTS] ||
-			     !seen[AGAIN] || !seen[SPLIT];
+			     !seen[AGAIN] || !seen[SPLIT] || (_i && !seen[CALLED_OFF]);
 	     n++)
-		for (uint64_t first = 0; first < PAGES; first += SLICE_PAGES)
-			fill(first);
+		fill();
 	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
 	for (int i = 0; i < 3; i++)
 		while (pthread_tryjoin_np(thread[i], NULL))
 			read_events();
-	for (uint64_t first = 0; first < PAGES; first += SLICE_PAGES)
-		fill(first);
+	fill();
 	check_bytes(0, PAGES);
 	tear_down();
 }
@@ -422,8 +505,10 @@ int main(void)
 	close(fd);
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, all_is_placed, 0, LZ_COPIERS_MAX + 1);
-	tcase_add_test(t, a_short_range_is_nobody_elses);
-	tcase_add_loop_test(t, each_part_ends_at_what_is_there, 0, LZ_COPIERS_MAX + 1);
+	tcase_add_loop_test(t, there_is_room_for_so_many, 1, LZ_COPIERS_MAX + 1);
+	tcase_add_test(t, a_short_one_wakes_nobody);
+	tcase_add_loop_test(t, what_nobody_has_begun_is_called_off, 1, LZ_COPIERS_MAX + 1);
+	tcase_add_test(t, each_ends_at_what_is_there);
 	tcase_add_test(t, bytes_that_are_gone);
 	tcase_add_test(t, copiers_take_no_signal);
 	suite_add_tcase(s, t);
