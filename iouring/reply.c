@@ -13,7 +13,9 @@
 #include "iouring/server_priv.h"
 
 enum { PAGE = LZ_PS_PAGE };
-_Static_assert(LZ_REPLY_PAGES == 16 && LZ_CLIENT_REPLIES == 16, "four bits each of a tag's id");
+/* Reads through the ring before it is looked again whether they are for nothing: a miss is as dear as a few. */
+enum { COLD_READS = 32 };
+_Static_assert(LZ_REPLY_PAGES == 16 && LZ_CLIENT_REPLIES == 32, "four and five bits of a tag's id");
 
 static bool lz_reply_promise(struct lz_client *c, struct lz_asked *a);
 static struct lz_reply *lz_reply_cut(struct lz_client *c, struct lz_asked *a);
@@ -21,6 +23,7 @@ static void lz_reply_extend(struct lz_reply *r, struct lz_source *source, uint64
 			    unsigned nr);
 static void lz_reply_read(struct lz_client *c, struct lz_reply *r);
 static bool lz_reply_reads(struct lz_client *c, struct lz_reply *r, unsigned i);
+static bool lz_reply_has_now(struct lz_client *c, const struct lz_source_read *rd);
 static bool lz_reply_goes_on(struct lz_client *c, struct lz_reply *r, struct lz_source_read *rd,
 			     int64_t result);
 static void lz_reply_settle(struct lz_client *c, struct lz_reply *r);
@@ -60,7 +63,7 @@ unsigned lz_reply_begin(struct lz_client *c, int buffer)
 
 void lz_reply_completed(struct lz_client *c, uint32_t id, int32_t res)
 {
-	struct lz_reply *r = &c->reply[id >> 4 & 15];
+	struct lz_reply *r = &c->reply[id >> 4 & 31];
 	struct lz_source_read *rd = &r->read[id & 15];
 	int64_t result;
 
@@ -278,13 +281,30 @@ static bool lz_reply_reads(struct lz_client *c, struct lz_reply *r, unsigned i)
 		.to = lz_reply_bytes(c, r) + (size_t)e->first * PAGE,
 		.len = (size_t)e->nr * PAGE,
 		.buffer = -1,
-		.request = c->net.number << 8 | (uint32_t)(r - c->reply) << 4 | i,
+		.request = c->net.number << 9 | (uint32_t)(r - c->reply) << 4 | i,
 		.urgent = c->demand,
 	};
-	if (e->source->ops->read_now(e->source, rd->offset, rd->to, rd->len))
+	if (lz_reply_has_now(c, rd))
 		return false;
 	ret = e->source->ops->begin(e->source, &c->server->ring, rd);
 	return ret == 0 || lz_reply_goes_on(c, r, rd, ret);
+}
+
+/*
+ * The cheapest way for what is in memory. For what is not, the look itself begins to read it: alone, so that a
+ * disk, or the host that has it, is woken for each page. Through the ring many begin together.
+ */
+static bool lz_reply_has_now(struct lz_client *c, const struct lz_source_read *rd)
+{
+	if (c->nr_cold && c->cold == rd->source) {
+		c->nr_cold--;
+		return false;
+	}
+	if (rd->source->ops->read_now(rd->source, rd->offset, rd->to, rd->len))
+		return true;
+	c->cold = rd->source;
+	c->nr_cold = COLD_READS;
+	return false;
 }
 
 /*

@@ -329,7 +329,7 @@ static void lz_server_completed(struct lz_server *s, const struct lz_completion 
 			lz_server_accept_all(s, c->tag.id);
 		break;
 	case LZ_TAG_READ:
-		client = s->slot[c->tag.id >> 8].client;
+		client = s->slot[c->tag.id >> 9].client;
 		lz_reply_completed(client, c->tag.id, c->res);
 		break;
 	case LZ_TAG_NET:

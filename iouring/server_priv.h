@@ -21,8 +21,9 @@ enum {
 	LZ_SERVER_RESERVE = 8,
 	LZ_SERVER_LISTENERS = 8,
 	LZ_REPLY_PAGES = 16, /* of one buffer */
-	/* Reads under way for one client, and what it has not taken yet: 1 MiB. */
-	LZ_CLIENT_REPLIES = 16,
+	/* Reads under way for one client, and what it has not taken yet: 2 MiB. Where it asks for single pages
+	 * so many keep a disk busy that wants 16 at a time, while those that have come are sent. */
+	LZ_CLIENT_REPLIES = 32,
 	/* Requests that wait; their ranges wait with them. A client with more to ask is not read from. */
 	LZ_CLIENT_REQUESTS = 64,
 	LZ_CLIENT_RANGES = 1024,
@@ -122,6 +123,9 @@ struct lz_client {
 	unsigned asked_at, nr_asked, range_at, nr_ranges;
 	/* In use; of these with a buffer, and robbed of it; reads under way. */
 	unsigned nr_replies, nr_held, nr_bare, nr_reading;
+	/* What had to be read from here was not in memory: so many reads do not look for that first. */
+	const struct lz_source *cold;
+	unsigned nr_cold;
 	uint32_t serial;
 	struct lz_replies replies;
 	char peer[LZ_NET_NAME_MAX], reason[LZ_GIVER_WHY_MAX];

@@ -30,10 +30,12 @@ enum { SERVED_PID = 7, SERVED_LOG_MAX = 4096, PAGE = LZ_PS_PAGE };
 
 struct served {
 	struct lz_server *server;
-	uint32_t bad;    /* pages of the failing source */
-	int32_t bad_by;  /* with what; 0: EBADF by a completion */
-	bool done;       /* turn() has said so */
-	uint64_t now_ns; /* what served_clock() says */
+	uint32_t bad;      /* pages of the failing source */
+	int32_t bad_by;    /* with what; 0: EBADF by a completion */
+	bool done;         /* turn() has said so */
+	uint64_t now_ns;   /* what served_clock() says */
+	unsigned nr_slow;  /* reads of the slow source begun */
+	unsigned nr_looks; /* for what is in memory of that, or of the failing one: nothing */
 	unsigned nr_lines;
 	char line[SERVED_LOG_MAX][256];
 };

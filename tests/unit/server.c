@@ -322,6 +322,39 @@ START_TEST(lazyd_a_cold_page_delays_nothing)
 }
 END_TEST
 
+/* A look for what is not in memory costs as much as a read: one in 33 is for nothing. */
+START_TEST(lazyd_cold_pages_are_not_looked_for)
+{
+	struct asking *c = asking_new(served_pair(), LZ_HELLO_BULK, 1);
+	char kinds[1025];
+
+	for (unsigned n = 0; n < 67; n++) {
+		struct lz_ps_range cold = pages(3100 + n % 8, 1);
+
+		ck_assert_uint_eq(served.nr_looks, (n + 32) / 33);
+		asking_ask(c, 1, &cold, 1);
+		hear_all(c, 1, &cold, 1, kinds);
+	}
+	ck_assert_uint_eq(served.nr_looks, 3);
+	asking_free(c);
+}
+END_TEST
+
+/* As many as a client may have are under way, however small they are. */
+START_TEST(lazyd_many_cold_pages_at_a_time)
+{
+	struct asking *c = asking_new(served_pair(), LZ_HELLO_BULK, 1);
+	struct lz_ps_range cold = pages(3000, 1);
+
+	for (uint16_t tag = 1; tag <= 64; tag++)
+		asking_ask(c, tag, &cold, 1);
+	served_run();
+	ck_assert_uint_ge(served.nr_slow, 24);
+	ck_assert_uint_lt(served.nr_slow, 64);
+	asking_free(c);
+}
+END_TEST
+
 /* Its replies ascend even where the first of its pages is the last to be read. */
 START_TEST(lazyd_replies_of_a_request_ascend)
 {
@@ -708,6 +741,8 @@ int main(void)
 	tcase_add_test(t, lazyd_is_not_told_lost_for_a_want_here);
 	tcase_add_test(t, lazyd_as_many_as_a_request_may_have);
 	tcase_add_test(t, lazyd_a_cold_page_delays_nothing);
+	tcase_add_test(t, lazyd_cold_pages_are_not_looked_for);
+	tcase_add_test(t, lazyd_many_cold_pages_at_a_time);
 	tcase_add_test(t, lazyd_replies_of_a_request_ascend);
 	tcase_add_test(t, lazyd_demand_passes_bulk);
 	tcase_add_test(t, sixteen_at_once);
