@@ -58,10 +58,19 @@ uint64_t lz_ahead_slice(const struct lz_engine *e, const struct lz_space *s, uin
 	return lz_bits_next_within(&s->busy, page, page + n) - page;
 }
 
+/*
+ * Do faults come for what is not on its way? Who waits for what is, as in a replay, has nothing before it of
+ * what is asked for from now on.
+ */
+static bool are_missing(const struct lz_engine *e)
+{
+	return !e->abandoned && e->missed_ns && e->now_ns - e->missed_ns <= LZ_CALM_NS;
+}
+
 static struct lz_req *take(struct lz_engine *e, enum lz_req_cause cause, bool remote)
 {
 	if (remote)
-		lz_window_press(&e->window, !lz_ahead_is_calm(e));
+		lz_window_press(&e->window, are_missing(e));
 	if (remote && !lz_window_allows(&e->window, slice_bytes(e, true)))
 		return NULL;
 	return lz_reqs_take(e, cause, remote);

@@ -110,6 +110,7 @@ struct lz_engine {
 	uint32_t nr_kills, nr_stalled;
 	uint64_t now_ns;
 	uint64_t fault_ns;                /* of the last fault */
+	uint64_t missed_ns;               /* of the last whose page was not on its way */
 	uint64_t nr_storm;                /* faults since it was calm */
 	uint64_t nr_looks;                /* for an action, so far */
 	bool sweep_waits;                 /* its last local bytes did not come at once */

@@ -113,6 +113,8 @@ void lz_reqs_begin(struct lz_engine *e, struct lz_req *q, uint32_t space, uint64
 	s->nr_reqs++;
 	e->nr_reqs[q->remote]++;
 	e->nr_ahead[q->remote] += cause != LZ_FOR_FAULT;
+	if (cause == LZ_FOR_FAULT)
+		e->missed_ns = e->now_ns;
 	e->nr_sweeping += cause == LZ_FOR_SWEEP && !q->remote;
 	e->wanted_bytes += wanted_bytes(q);
 }

@@ -60,7 +60,7 @@ struct lz_window {
 };
 
 void lz_window_init(struct lz_window *w, uint64_t slice_max, uint64_t nr_reads);
-/* Do faults come one after the other? Then less of it is to stand before them. */
+/* Do faults come for what is not on its way? Then less of it is to stand before them. */
 void lz_window_press(struct lz_window *w, bool pressed);
 /* From now on only whole slices of the largest size. */
 void lz_window_coarsen(struct lz_window *w);

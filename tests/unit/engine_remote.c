@@ -68,6 +68,24 @@ START_TEST(the_rest_of_a_demanded_read_is_urgent)
 }
 END_TEST
 
+/* Who waits for what is on its way loses nothing by what comes behind that; who has to ask does. */
+START_TEST(faults_on_what_comes_leave_the_window_wide)
+{
+	transcript_play(REMOTE
+			"no sweep, image 0+400 at f1:0, area 0..400 from 0, attach s0\n"
+			"want 0+300\n"
+			"start		| " FIVE "\n"
+			"wait 100, got r0 1, got r1 1, got r2 1, got r3 1, got r4 1"
+			"	| s0 read r5 f1:5+2; s0 read r6 f1:7+2; s0 read r7 f1:9+2;"
+			" s0 read r8 f1:11+2; s0 read r9 f1:13+2; s0 copy r0 0..1;"
+			" s0 copy r1 1..2; s0 copy r2 2..3; s0 copy r3 3..4; s0 copy r4 4..5\n"
+			"fault s0 14\n"
+			"count remote_window 40960\n"
+			"fault s0 350	| s0 read r0 f1:350+1 urgent\n"
+			"count remote_window 32768\n");
+}
+END_TEST
+
 /* What is demanded is on the same link: it is not held back, but counts. */
 START_TEST(faults_take_the_window_from_the_sweep)
 {
@@ -302,6 +320,7 @@ int main(void)
 	tcase_add_test(t, at_first_a_few_pages);
 	tcase_add_test(t, few_large_requests);
 	tcase_add_test(t, the_rest_of_a_demanded_read_is_urgent);
+	tcase_add_test(t, faults_on_what_comes_leave_the_window_wide);
 	tcase_add_test(t, faults_take_the_window_from_the_sweep);
 	tcase_add_test(t, neighbours_wait_for_the_window);
 	tcase_add_test(t, a_neighbour_that_waits_keeps_none_behind);
