@@ -59,18 +59,20 @@ uint64_t lz_ahead_slice(const struct lz_engine *e, const struct lz_space *s, uin
 }
 
 /*
- * Do faults come for what is not on its way? Who waits for what is, as in a replay, has nothing before it of
- * what is asked for from now on.
+ * Who waits for what is on its way, as in a replay, has nothing before it of what is asked for from now on; who
+ * has to ask does.
  */
-static bool are_missing(const struct lz_engine *e)
+static enum lz_window_pace pace_of(const struct lz_engine *e, enum lz_req_cause cause)
 {
-	return !e->abandoned && e->missed_ns && e->now_ns - e->missed_ns <= LZ_CALM_NS;
+	if (!e->abandoned && e->missed_ns && e->now_ns - e->missed_ns <= LZ_CALM_NS)
+		return LZ_WINDOW_PRESSED;
+	return cause == LZ_FOR_WANTED ? LZ_WINDOW_WANTED : LZ_WINDOW_CALM;
 }
 
 static struct lz_req *take(struct lz_engine *e, enum lz_req_cause cause, bool remote)
 {
 	if (remote)
-		lz_window_press(&e->window, are_missing(e));
+		lz_window_set_pace(&e->window, pace_of(e, cause));
 	if (remote && !lz_window_allows(&e->window, slice_bytes(e, true)))
 		return NULL;
 	return lz_reqs_take(e, cause, remote);

@@ -9,8 +9,9 @@ enum { PAGE = LZ_WINDOW_PAGE, START_PAGES = 4, PROBES = 4 };
 /* A slice takes the link for this long, and this much may stand before a demanded page. */
 #define SLICE_NS UINT64_C(200000)
 #define ALLOWANCE_NS UINT64_C(400000)
-/* While faults come one after the other. */
 #define PRESSED_NS UINT64_C(100000)
+/* A disk behind the server that takes single pages at random has twice as many to put in order. */
+#define WANTED_NS UINT64_C(800000)
 /* The shortest round trip is looked for anew after this long; and where the rate has fallen by
  * half, for that may be a longer way and no queue, after this long. */
 #define RTT_NS UINT64_C(10000000000)
@@ -95,8 +96,11 @@ static uint64_t slice_of(const struct lz_window *w, uint64_t window)
 /* What the measures say. */
 static uint64_t window(const struct lz_window *w)
 {
+	static const uint64_t allowance_ns[] = { [LZ_WINDOW_CALM] = ALLOWANCE_NS,
+						 [LZ_WINDOW_PRESSED] = PRESSED_NS,
+						 [LZ_WINDOW_WANTED] = WANTED_NS };
 	uint64_t filled = carried(w->rate, round_trip(w)) + w->extra;
-	uint64_t allowance = carried(w->rate, w->pressed ? PRESSED_NS : ALLOWANCE_NS);
+	uint64_t allowance = carried(w->rate, allowance_ns[w->pace]);
 	uint64_t bytes = filled + most(allowance, slice_of(w, filled + allowance));
 
 	return least(bytes, w->nr_reads * w->slice_max);
@@ -107,9 +111,9 @@ uint64_t lz_window_bytes(const struct lz_window *w)
 	return least(window(w), w->ramp);
 }
 
-void lz_window_press(struct lz_window *w, bool pressed)
+void lz_window_set_pace(struct lz_window *w, enum lz_window_pace pace)
 {
-	w->pressed = pressed;
+	w->pace = pace;
 }
 
 void lz_window_coarsen(struct lz_window *w)

@@ -7,11 +7,12 @@
  *
  * The rate is the most that came in any five milliseconds of the last tenth of a second, or round
  * trip of the last few; the round trip is the shortest seen. The allowance keeps the link busy
- * while the next request is on its way. While no queue forms the link can carry more: extra doubles
- * each round (until a read that was begun within it is back), from the start on. Where one stands,
- * what comes is what the link carries, and nothing is extra. Every ten seconds the window falls to half for one round
- * trip, so that the shortest is seen without a queue of our own making. What it has grown by is
- * asked for in the measure in which bytes come, so that no burst stands in the queue either.
+ * while the next request is on its way; how long it is depends on what is asked for. While no queue
+ * forms the link can carry more: extra doubles each round (until a read that was begun within it is
+ * back), from the start on. Where one stands, what comes is what the link carries, and nothing is
+ * extra. Every ten seconds the window falls to half for one round trip, so that the shortest is seen
+ * without a queue of our own making. What it has grown by is asked for in the measure in which bytes
+ * come, so that no burst stands in the queue either.
  *
  * Demanded reads are never held back; they count, for they are on the same link. Pure: the time is
  * told.
@@ -23,6 +24,13 @@
 #include <stdint.h>
 
 enum { LZ_WINDOW_PAGE = 4096 };
+
+/* What background is asked for now: how much of it may stand before a page that is demanded? */
+enum lz_window_pace {
+	LZ_WINDOW_CALM,
+	LZ_WINDOW_PRESSED, /* faults come for what is not on its way */
+	LZ_WINDOW_WANTED,  /* they do not, and it will be demanded soon itself */
+};
 
 /* What a read has to remember from its beginning to its end. */
 struct lz_window_mark {
@@ -52,7 +60,7 @@ struct lz_window {
 
 	uint64_t round_ns, round_delivered; /* its beginning */
 	uint64_t round_rtt_ns;              /* the shortest in it, less the slice's own time */
-	bool pressed;
+	enum lz_window_pace pace;
 	bool was_queued;
 	bool full;               /* more was wanted in it than the window allowed */
 	unsigned probes, unsent; /* of a probe: reads still to come, and still to be sent */
@@ -60,8 +68,8 @@ struct lz_window {
 };
 
 void lz_window_init(struct lz_window *w, uint64_t slice_max, uint64_t nr_reads);
-/* Do faults come for what is not on its way? Then less of it is to stand before them. */
-void lz_window_press(struct lz_window *w, bool pressed);
+/* From now on, until told again. */
+void lz_window_set_pace(struct lz_window *w, enum lz_window_pace pace);
 /* From now on only whole slices of the largest size. */
 void lz_window_coarsen(struct lz_window *w);
 /* Bytes that may be on their way. */

@@ -269,6 +269,27 @@ START_TEST(a_fast_short_link)
 }
 END_TEST
 
+/* By what it is for, so much and hardly more stands before a demanded page; the link is busy all the same. */
+START_TEST(paces)
+{
+	static const uint64_t allowed_ns[] = { [LZ_WINDOW_CALM] = 400000,
+					       [LZ_WINDOW_PRESSED] = 200000, /* a slice */
+					       [LZ_WINDOW_WANTED] = 800000 };
+	struct link *l = link_new(1000, 200000);
+
+	l->halves = _i == LZ_WINDOW_PRESSED;
+	lz_window_set_pace(&l->w, (enum lz_window_pace)_i);
+	l->demand_ns = 10 * MS;
+	run(l, SECOND);
+	reset(l);
+	run(l, 9 * SECOND);
+	ck_assert_uint_ge(used(l), 97);
+	ck_assert_uint_ge(mean_queue_ns(l), allowed_ns[_i] / 2);
+	ck_assert_uint_le(l->max_queue_ns, allowed_ns[_i] + pages_ns(l, 1));
+	free(l);
+}
+END_TEST
+
 START_TEST(jitter)
 {
 	static const struct {
@@ -467,6 +488,7 @@ int main(void)
 	tcase_add_test(t, slices_of_full_size);
 	tcase_add_test(t, loopback);
 	tcase_add_test(t, a_fast_short_link);
+	tcase_add_loop_test(t, paces, LZ_WINDOW_CALM, LZ_WINDOW_WANTED + 1);
 	tcase_add_test(t, jitter);
 	tcase_add_test(t, ten_times_the_rate);
 	tcase_add_test(t, a_tenth_of_the_rate);
