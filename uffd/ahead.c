@@ -96,8 +96,11 @@ static int64_t stride_to(const struct lz_space *s, uint64_t page)
 	return stride && stride >= -LZ_STRIDE_MAX && stride <= LZ_STRIDE_MAX ? stride : 1;
 }
 
-/* The sweep of this kind goes on from @page, unless faults are all over the place. The other one stays where
- * it is: its pages may be far from here. */
+/*
+ * The sweep of this kind goes on from @page, unless faults are all over the place; over a wire nothing is
+ * gained by that, and a cold disk behind it loses. The other kind's stays where it is: its pages may be far
+ * from here.
+ */
 static void turn_to(struct lz_space *s, bool remote, uint64_t page, bool goes_on)
 {
 	int64_t far = (int64_t)(page - s->stream_last);
@@ -105,7 +108,7 @@ static void turn_to(struct lz_space *s, bool remote, uint64_t page, bool goes_on
 	s->nr_astray = goes_on || (far >= -LZ_STRIDE_MAX && far <= LZ_STRIDE_MAX)
 			       ? 0
 			       : s->nr_astray + 1;
-	if (s->nr_astray < LZ_ASTRAY_FAULTS)
+	if (remote || s->nr_astray < LZ_ASTRAY_FAULTS)
 		s->front[remote].ahead = s->front[remote].behind = page;
 }
 

@@ -214,6 +214,24 @@ START_TEST(faults_all_over_the_place_do_not_draw_the_sweep)
 }
 END_TEST
 
+START_TEST(over_a_wire_they_do)
+{
+	enum { FAULTS = 34, APART = 100 };
+	char text[8192];
+	int n = snprintf(text, sizeof(text),
+			 "remote f1, no sweep, image 0+4096 at f1:0, area 0..4096 from 0\n"
+			 "requests 256, attach s0, start\n");
+
+	for (int i = 1; i <= FAULTS; i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n,
+			      "fault s0 %d | s0 read r%d f1:%d+1 urgent\n", i * APART, i - 1,
+			      i * APART);
+	(void)snprintf(text + n, sizeof(text) - (size_t)n,
+		       "sweep			| s0 read r34 f1:3399+1\n");
+	transcript_play(text);
+}
+END_TEST
+
 START_TEST(a_fault_goes_before_what_has_arrived)
 {
 	transcript_play("image 0+64 at f0:0, area 0..64 from 0, attach s0\n"
@@ -519,6 +537,7 @@ int main(void)
 	tcase_add_test(t, half_a_slice_at_a_time_while_faults_come);
 	tcase_add_test(t, whole_slices_in_a_storm);
 	tcase_add_test(t, faults_all_over_the_place_do_not_draw_the_sweep);
+	tcase_add_test(t, over_a_wire_they_do);
 	tcase_add_test(t, a_fault_goes_before_what_has_arrived);
 	tcase_add_test(t, a_busy_page_is_demanded);
 	tcase_add_test(t, a_page_that_has_arrived_is_demanded);
