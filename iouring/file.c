@@ -165,7 +165,7 @@ static int lz_file_begin(struct lz_source *s, struct lz_ring *ring, struct lz_so
 		if (hole >= 0 && (uint64_t)hole < r->offset + r->len && (uint64_t)hole < f->size)
 			return -ENODATA;
 	}
-	return lz_ring_read(ring, f->fd, r->to + r->have, r->len - r->have, from, r->buffer, tag);
+	return lz_ring_read(ring, f->fd, r->to + r->have, r->len - r->have, from, tag);
 }
 
 static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, size_t len)

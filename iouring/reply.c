@@ -280,7 +280,6 @@ static bool lz_reply_reads(struct lz_client *c, struct lz_reply *r, unsigned i)
 		.offset = e->offset,
 		.to = lz_reply_bytes(c, r) + (size_t)e->first * PAGE,
 		.len = (size_t)e->nr * PAGE,
-		.buffer = -1,
 		.request = c->net.number << 9 | (uint32_t)(r - c->reply) << 4 | i,
 		.urgent = c->demand,
 	};

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -81,24 +80,7 @@ int lz_ring_notify(struct lz_ring *r, int eventfd)
 	return io_uring_register_eventfd(&r->uring, eventfd);
 }
 
-int lz_ring_register(struct lz_ring *r, void *base, size_t len, unsigned nr)
-{
-	struct iovec *iov = calloc(nr, sizeof(*iov));
-	int ret;
-
-	if (!iov)
-		return -ENOMEM;
-	for (unsigned i = 0; i < nr; i++)
-		iov[i] = (struct iovec){ .iov_base = (uint8_t *)base + i * len, .iov_len = len };
-	ret = io_uring_register_buffers(&r->uring, iov, nr);
-	free(iov);
-	if (ret < 0)
-		return ret;
-	r->buffers = true;
-	return 0;
-}
-
-int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offset, int buffer,
+int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offset,
 		 struct lz_tag tag)
 {
 	unsigned nbytes = len < READ_MAX ? (unsigned)len : READ_MAX;
@@ -107,10 +89,7 @@ int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offse
 
 	if (!sqe)
 		return ret;
-	if (r->buffers && buffer >= 0)
-		io_uring_prep_read_fixed(sqe, fd, to, nbytes, offset, buffer);
-	else
-		io_uring_prep_read(sqe, fd, to, nbytes, offset);
+	io_uring_prep_read(sqe, fd, to, nbytes, offset);
 	sqe->user_data = lz_tag_pack(tag);
 	return 0;
 }
@@ -290,15 +269,12 @@ static int lz_ring_restrict(struct io_uring *uring)
 {
 	struct io_uring_restriction may[] = {
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ },
-		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ_FIXED },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_MADVISE },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_POLL_ADD },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_NOP },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_ASYNC_CANCEL },
 		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
 		  .register_op = IORING_REGISTER_EVENTFD },
-		{ .opcode = IORING_RESTRICTION_REGISTER_OP,
-		  .register_op = IORING_REGISTER_BUFFERS },
 	};
 	/* liburing 2.3 has functions for both, and its shared library does not export them. */
 	const unsigned fd = (unsigned)uring->ring_fd, nr = sizeof(may) / sizeof(may[0]);

@@ -17,7 +17,6 @@
 
 struct lz_ring {
 	struct io_uring uring;
-	bool buffers; /* a fixed buffer table is registered */
 };
 
 struct lz_completion {
@@ -38,19 +37,12 @@ void lz_ring_close(struct lz_ring *r);
 /* From now on @eventfd is written to whenever there is a completion, or deferred work, to reap. */
 int lz_ring_notify(struct lz_ring *r, int eventfd);
 /*
- * Registers @nr buffers of @len bytes each, one behind the other from @base; failure is not fatal:
- * reads then go without (memlock limits), and .buffers stays false.
- */
-int lz_ring_register(struct lz_ring *r, void *base, size_t len, unsigned nr);
-
-/*
  * Preparing: nothing reaches the kernel before wait() or submit(). A full queue is submitted; -EBUSY
  * if it is full still, until something is reaped. What can be read at once is read at the submit.
- * @buffer: number of the registered buffer that @to lies in, or -1. Reads of more than 1 GiB come
- * back short. A cancel completes twice: what it cancelled with -ECANCELED (or as if nothing had
+ * Reads of more than 1 GiB come back short. A cancel completes twice: what it cancelled with -ECANCELED (or as if nothing had
  * been), and itself with LZ_TAG_NONE.
  */
-int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offset, int buffer,
+int lz_ring_read(struct lz_ring *r, int fd, void *to, size_t len, uint64_t offset,
 		 struct lz_tag tag);
 /*
  * Has what is mapped at [@at, @at + @len) read into memory and into the page tables: MADV_POPULATE_READ,

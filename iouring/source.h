@@ -25,7 +25,6 @@ struct lz_source_read {
 	uint64_t offset;
 	uint8_t *to;
 	size_t len, have;
-	int buffer; /* registered buffer number or -1 */
 	uint32_t request;
 	uint16_t generation;
 	uint16_t retries; /* in a row that brought nothing */

@@ -92,7 +92,6 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 					   .offset = a->offset,
 					   .to = to,
 					   .len = a->len,
-					   .buffer = a->len > LZ_SLICE_BYTES ? -1 : (int)a->req,
 					   .request = a->req,
 					   .generation = ++q->generation,
 					   .urgent = a->urgent };

@@ -321,10 +321,6 @@ int lz_loop_open(struct lz_loop *l, struct lz_state *state, const struct lazyd_o
 	if (!r && o->remote)
 		r = lz_remote_open(l, o->remote);
 	if (!r) {
-		/* Without it reads go to unregistered memory: slower, not wrong. What comes from a
-		 * page server is received into it, and so many buffers are not to be pinned. */
-		if (!o->remote)
-			(void)lz_ring_register(&l->ring, l->pool.base, l->pool.len, l->pool.nr);
 		start_copiers(l, o->copiers);
 		return 0;
 	}

@@ -70,7 +70,7 @@ static int slow_begin(struct lz_source *s, struct lz_ring *ring, struct lz_sourc
 
 	(void)s;
 	served.nr_slow++;
-	return lz_ring_read(ring, slow[0], r->to + r->have, r->len - r->have, 0, -1, tag);
+	return lz_ring_read(ring, slow[0], r->to + r->have, r->len - r->have, 0, tag);
 }
 
 /* One page a read, until the one that fails. */
@@ -83,7 +83,7 @@ static int failing_begin(struct lz_source *s, struct lz_ring *ring, struct lz_so
 	(void)s;
 	if (bad && served.bad_by)
 		return served.bad_by;
-	return lz_ring_read(ring, bad ? -1 : file[FAILING], r->to + r->have, PAGE, at, -1, tag);
+	return lz_ring_read(ring, bad ? -1 : file[FAILING], r->to + r->have, PAGE, at, tag);
 }
 
 static bool never_now(struct lz_source *s, uint64_t offset, void *to, size_t len)

@@ -160,7 +160,6 @@ static void open_stream(const struct lz_tls *tls)
 						    .offset = (uint64_t)i * READ_PAGES * PAGE,
 						    .to = bytes[i],
 						    .len = sizeof(bytes[i]),
-						    .buffer = -1,
 						    .request = i,
 						    .urgent = i == 0 };
 		ck_assert_int_eq(source->ops->begin(source, &ring, &reads[i]), 0);

@@ -58,7 +58,7 @@ static void reopen(int other, uint64_t size)
 static int64_t read_all(uint64_t offset, size_t len)
 {
 	struct lz_source_read r = {
-		.source = source, .offset = offset, .to = to, .len = len, .buffer = -1, .request = 3
+		.source = source, .offset = offset, .to = to, .len = len, .request = 3
 	};
 	struct lz_completion c;
 	int64_t result;
@@ -125,7 +125,7 @@ END_TEST
 /* -1 is the descriptor's own position to io_uring: it must not get there. */
 START_TEST(offsets_are_never_positions)
 {
-	struct lz_source_read r = { .source = source, .to = to, .len = PAGE, .buffer = -1 };
+	struct lz_source_read r = { .source = source, .to = to, .len = PAGE };
 
 	r.offset = UINT64_MAX;
 	ck_assert_int_eq(source->ops->begin(source, &ring, &r), -EINVAL);
@@ -377,9 +377,7 @@ END_TEST
 /* Begun before and ended after: some of the bytes may be new. */
 START_TEST(is_written_to_while_it_is_read)
 {
-	struct lz_source_read r = {
-		.source = source, .to = to, .len = 2 * PAGE, .buffer = -1, .request = 3
-	};
+	struct lz_source_read r = { .source = source, .to = to, .len = 2 * PAGE, .request = 3 };
 	struct lz_completion c;
 	int64_t result;
 

@@ -75,9 +75,7 @@ static void teardown(void)
 
 static int64_t read_all(uint64_t offset, size_t len)
 {
-	struct lz_source_read r = {
-		.source = source, .offset = offset, .to = to, .len = len, .buffer = -1
-	};
+	struct lz_source_read r = { .source = source, .offset = offset, .to = to, .len = len };
 	struct lz_completion c;
 	int64_t result;
 

@@ -294,7 +294,7 @@ END_TEST
 /* After a read through the ring what is cached may be on its way from the disk still. */
 START_TEST(nothing_is_mapped_after_a_read)
 {
-	struct lz_source_read read = { .offset = 0, .to = bytes, .len = SLICE, .buffer = -1 };
+	struct lz_source_read read = { .offset = 0, .to = bytes, .len = SLICE };
 	struct lz_ring ring;
 	uint64_t before;
 

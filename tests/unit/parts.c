@@ -76,7 +76,7 @@ static int64_t read_parts(uint64_t offset, uint64_t len)
 {
 	const struct lz_memory *m = (const struct lz_memory *)memory;
 	struct lz_source_read r = {
-		.offset = AT + offset, .to = buffer, .len = len, .buffer = -1, .generation = 1
+		.offset = AT + offset, .to = buffer, .len = len, .generation = 1
 	};
 	struct lz_completion c;
 	int64_t result = 0;

@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -17,7 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "iouring/pool.h"
 #include "iouring/ring.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
@@ -86,7 +84,7 @@ START_TEST(reads)
 	struct lz_completion c;
 	uint8_t to[4096];
 
-	ck_assert_int_eq(lz_ring_read(&ring, file, to, sizeof(to), 8192, -1, read_tag(7)), 0);
+	ck_assert_int_eq(lz_ring_read(&ring, file, to, sizeof(to), 8192, read_tag(7)), 0);
 	ck_assert(!lz_ring_has_work(&ring));
 	collect(&c, 1);
 	ck_assert_int_eq(c.res, sizeof(to));
@@ -113,52 +111,18 @@ START_TEST(populates)
 }
 END_TEST
 
-START_TEST(reads_into_registered_buffers)
-{
-	struct lz_completion c[2];
-	struct lz_pool pool;
-
-	ck_assert_int_eq(lz_pool_init(&pool, 3, 65536), 0);
-	ck_assert_int_eq(lz_ring_register(&ring, pool.base, pool.len, pool.nr), 0);
-	ck_assert(ring.buffers);
-	lz_ring_read(&ring, file, lz_pool_buffer(&pool, 2), 65536, 65536, 2, read_tag(2));
-	collect(c, 1);
-	ck_assert_int_eq(c[0].res, 65536);
-	ck_assert_mem_eq(lz_pool_buffer(&pool, 2), bytes + 65536, 65536);
-	/* A buffer's number and its bytes have to agree: the kernel sees to that. */
-	lz_ring_read(&ring, file, lz_pool_buffer(&pool, 1), 4096, 0, 2, read_tag(1));
-	collect(c, 1);
-	ck_assert_int_eq(c[0].res, -EFAULT);
-	lz_ring_close(&ring);
-	lz_pool_fini(&pool);
-	ck_assert_int_eq(lz_ring_open(&ring, ENTRIES), 0);
-}
-END_TEST
-
-START_TEST(unregistered_buffers_are_plain_memory)
-{
-	struct lz_completion c;
-	uint8_t to[100];
-
-	lz_ring_read(&ring, file, to, sizeof(to), 5, 3, read_tag(3));
-	collect(&c, 1);
-	ck_assert_int_eq(c.res, sizeof(to));
-	ck_assert_mem_eq(to, bytes + 5, sizeof(to));
-}
-END_TEST
-
 START_TEST(read_errors_are_results)
 {
 	struct lz_completion c;
 	uint8_t to[8];
 
-	lz_ring_read(&ring, -1, to, sizeof(to), 0, -1, read_tag(0));
+	lz_ring_read(&ring, -1, to, sizeof(to), 0, read_tag(0));
 	collect(&c, 1);
 	ck_assert_int_eq(c.res, -EBADF);
-	lz_ring_read(&ring, file, to, sizeof(to), BYTES, -1, read_tag(0));
+	lz_ring_read(&ring, file, to, sizeof(to), BYTES, read_tag(0));
 	collect(&c, 1);
 	ck_assert_int_eq(c.res, 0);
-	lz_ring_read(&ring, file, to, sizeof(to), BYTES - 3, -1, read_tag(0));
+	lz_ring_read(&ring, file, to, sizeof(to), BYTES - 3, read_tag(0));
 	collect(&c, 1);
 	ck_assert_int_eq(c.res, 3);
 }
@@ -194,7 +158,7 @@ START_TEST(cancels)
 	int p[2], o, n;
 
 	ck_assert_int_eq(pipe(p), 0);
-	lz_ring_read(&ring, p[0], to, sizeof(to), 0, -1, old);
+	lz_ring_read(&ring, p[0], to, sizeof(to), 0, old);
 	lz_ring_poll(&ring, p[0], new);
 	ck_assert_int_eq(lz_ring_submit(&ring), 0);
 	/* One slot, two uses: the cancel finds the one whose generation it names. */
@@ -339,7 +303,7 @@ START_TEST(many_reads)
 	bool seen[NR] = { false };
 
 	for (uint32_t i = 0; i < NR; i++)
-		ck_assert_int_eq(lz_ring_read(&ring, file, to + i, 1, i, -1, read_tag(i)), 0);
+		ck_assert_int_eq(lz_ring_read(&ring, file, to + i, 1, i, read_tag(i)), 0);
 	collect(c, NR);
 	ck_assert_mem_eq(to, bytes, NR);
 	for (uint32_t i = 0; i < NR; i++) {
@@ -360,7 +324,7 @@ static int worker(void *arg)
 	(void)arg;
 	if (lz_ring_open(&own, ENTRIES))
 		return 1;
-	lz_ring_read(&own, file, to, sizeof(to), 0, -1, read_tag(1));
+	lz_ring_read(&own, file, to, sizeof(to), 0, read_tag(1));
 	if (lz_ring_wait(&own, FOREVER) || lz_ring_reap(&own, &c, 1) != 1)
 		return 2;
 	return c.res == sizeof(to) && memcmp(to, bytes, sizeof(to)) == 0 ? 0 : 3;
@@ -420,7 +384,7 @@ START_TEST(notifies)
 	uint8_t to[8];
 
 	ck_assert_int_eq(lz_ring_notify(&ring, event), 0);
-	lz_ring_read(&ring, file, to, sizeof(to), 0, -1, read_tag(1));
+	lz_ring_read(&ring, file, to, sizeof(to), 0, read_tag(1));
 	ck_assert_int_eq(lz_ring_submit(&ring), 0);
 	ck_assert_int_eq(read(event, &n, sizeof(n)), sizeof(n));
 	collect(&c, 1);
@@ -439,8 +403,6 @@ int main(void)
 	tcase_add_test(t, idle);
 	tcase_add_test(t, reads);
 	tcase_add_test(t, populates);
-	tcase_add_test(t, reads_into_registered_buffers);
-	tcase_add_test(t, unregistered_buffers_are_plain_memory);
 	tcase_add_test(t, read_errors_are_results);
 	tcase_add_test(t, polls);
 	tcase_add_test(t, cancels);

@@ -464,7 +464,6 @@ int start(unsigned slot, uint64_t page, uint64_t nr, bool urgent)
 					       .offset = page * PAGE,
 					       .to = buffer[slot],
 					       .len = nr * PAGE,
-					       .buffer = -1,
 					       .request = slot,
 					       .urgent = urgent };
 	r = source->ops->begin(source, &ring, &reads[slot]);
