@@ -295,7 +295,7 @@ static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len)
 	f->last_window = last;
 	/* Mapped before and not within the ioctl, which would begin to copy, give up and begin anew. */
 	if (len > f->page)
-		(void)madvise(f->map + (offset & ~(f->page - 1)), f->page, MADV_POPULATE_READ);
+		(void)lz_file_map_windows(f, offset, offset + len);
 	return f->map + offset;
 }
 

@@ -42,7 +42,7 @@ static void keep_mapped(struct lz_loop *l, struct lz_source *s, uint64_t len)
 		(void)lz_act_settle(l, LZ_COPIERS_CANCEL);
 }
 
-/* Its own, or where that is too small the large one. */
+/* Its own, or where one page is more than that the large one. */
 static uint8_t *buffer_of(const struct lz_loop *l, const struct lz_action *a)
 {
 	return lz_pool_buffer(a->len > LZ_SLICE_BYTES ? &l->large : &l->pool, a->req);
@@ -59,11 +59,11 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	uint32_t memory = l->state->slot[a->space].memory;
 	struct lz_source *s = l->memory[memory].source[a->source];
 	struct lz_event ev = { .type = LZ_EV_READ, .space = a->space, .req = a->req };
-	uint8_t *buffer = buffer_of(l, a), *to = buffer + a->skip;
 	bool single = a->len <= NOW_BYTES && !a->wanted;
 
 	keep_mapped(l, s, a->len);
-	q->buffer = buffer;
+	q->buffer = a->mapped_only ? NULL : buffer_of(l, a);
+	q->skip = a->skip;
 	q->memory = memory;
 	q->source = a->source;
 	q->offset = a->offset - a->skip;
@@ -72,7 +72,7 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	 * there begins to be read by that, alone; through the ring many begin together, at half the cost.
 	 */
 	q->mapped = single && is_at_hand(s, a);
-	if (single && !q->mapped && s->ops->read_now(s, a->offset, to, a->len)) {
+	if (single && !q->mapped && s->ops->read_now(s, a->offset, q->buffer, a->len)) {
 		l->prepares = a->urgent && s->ops->prepare ? s : l->prepares;
 		l->state->stats.n.bytes_cached += a->len;
 		ev.res = (int64_t)a->len;
@@ -82,15 +82,16 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	/* A source that has just said so is not asked again: it notes who goes on where it was. */
 	if (!q->mapped && a->mapped_ok && !(a->wanted && a->len <= NOW_BYTES))
 		q->mapped = s->ops->resident(s, a->offset, a->len);
-	if (q->mapped) {
-		l->state->stats.n.bytes_cached += a->len;
-		ev.res = (int64_t)a->len;
+	if (q->mapped || a->mapped_only) {
+		l->state->stats.n.bytes_cached += q->mapped ? a->len : 0;
+		ev.mapped = q->mapped;
+		ev.res = q->mapped ? (int64_t)a->len : -EMSGSIZE;
 		lz_loop_feed(l, ev);
 		return;
 	}
 	q->read = (struct lz_source_read){ .source = s,
 					   .offset = a->offset,
-					   .to = to,
+					   .to = q->buffer,
 					   .len = a->len,
 					   .request = a->req,
 					   .generation = ++q->generation,
@@ -123,7 +124,7 @@ static const void *source_of(struct lz_loop *l, const struct lz_action *a)
 	keep_mapped(l, s, lz_range_len(a->dst));
 	if (q->mapped)
 		return s->ops->at(s, q->offset + a->skip, lz_range_len(a->dst));
-	return q->buffer + a->skip;
+	return q->buffer + (a->skip - q->skip);
 }
 
 /*

@@ -27,14 +27,17 @@ bool lz_ahead_is_pressed(const struct lz_engine *e)
 
 /*
  * Bytes of a slice: half as many while faults come, for each may have to wait behind one; unless they come
- * in a storm, whose end is sooner with whole ones. But a link may be slow.
+ * in a storm, whose end is sooner with whole ones. But a link may be slow. While none come it is a
+ * whole stretch, where the last was copied from where it was mapped.
  */
 static uint64_t slice_bytes(const struct lz_engine *e, bool remote)
 {
 	uint64_t bytes = remote ? lz_window_slice(&e->window) : LZ_SLICE_BYTES;
 	uint64_t storm = remote ? UINT64_MAX : e->sweep_waits ? LZ_STORM_FAULTS : LZ_STORM_BEGINS;
 
-	return lz_ahead_is_calm(e) || e->nr_storm >= storm
+	if (lz_ahead_is_calm(e))
+		return remote || !e->sweep_maps ? bytes : LZ_STRETCH_BYTES;
+	return e->nr_storm >= storm
 		       ? bytes
 		       : (bytes / 2 + LZ_WINDOW_PAGE - 1) & ~(uint64_t)(LZ_WINDOW_PAGE - 1);
 }
@@ -264,7 +267,7 @@ static bool walk(struct lz_engine *e, struct lz_walk *k, uint32_t alone, bool re
 		w->holds = !q;
 		if (!q)
 			return false;
-		n = lz_ahead_slice(e, s, page, end - page);
+		n = lz_ahead_slice(e, s, page, least(end - page, LZ_SLICE_PAGES));
 		k->done = (uint32_t)(page + n - r->first);
 		return read_pages(e, q, space, page, n, LZ_FOR_WANTED, out);
 	}
@@ -361,7 +364,7 @@ static uint64_t wanted_before(const struct lz_engine *e, const struct lz_space *
 
 	if (page >= s->owed.nr)
 		return s->owed.nr;
-	max = remote ? slice_pages(e, s, lz_plan_run(s->plan, page)) : LZ_SLICE_PAGES;
+	max = slice_pages(e, s, lz_plan_run(s->plan, page));
 	for (first = page; first && page - first < max - 1; first--)
 		if (!lz_bits_test(&s->owed, first - 1) || lz_bits_test(&s->busy, first - 1))
 			break;
@@ -395,7 +398,7 @@ static bool sweep_to(struct lz_engine *e, uint32_t space, bool remote, bool back
 	if (f->dry)
 		return false;
 	first = page;
-	n = lz_ahead_slice(e, s, page, LZ_SLICE_PAGES);
+	n = lz_ahead_slice(e, s, page, LZ_STRETCH_PAGES);
 	how = remote ? LZ_BLOCKS_SLICE : lz_blocks_ask(e, space, page, &b, out);
 	if (how == LZ_BLOCKS_FETCH) {
 		first = b->first;

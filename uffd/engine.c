@@ -180,11 +180,15 @@ static void feed_exit(struct lz_engine *e, struct lz_space *s)
 static void feed_read(struct lz_engine *e, const struct lz_event *ev)
 {
 	struct lz_req *q = &e->req[ev->req];
-	struct lz_space *s = &e->space[q->space];
-	uint32_t shift = lz_plan_run(s->plan, q->first)->page_shift;
-	uint64_t asked = q->alone ? 1 : q->nr - q->done;
+	uint32_t shift = q->run->page_shift;
+	uint64_t asked = lz_reqs_asked(q);
 
+	if (q->cause == LZ_FOR_SWEEP && !q->remote) {
+		e->sweep_waits = e->nr_looks != q->read_at;
+		e->sweep_maps = ev->mapped;
+	}
 	q->have = q->done;
+	q->unmapped = q->unmapped || ev->res == -EMSGSIZE;
 	if (ev->res >= 0) {
 		assert((uint64_t)ev->res >> shift <= asked);
 		q->have += (uint64_t)ev->res >> shift;
@@ -193,9 +197,7 @@ static void feed_read(struct lz_engine *e, const struct lz_event *ev)
 	 * pages that cannot be had are lost, and each has said so itself. */
 	if (q->have == q->done && asked == 1)
 		q->lost = true;
-	q->alone = q->alone || q->have < q->done + asked;
-	if (q->cause == LZ_FOR_SWEEP && !q->remote)
-		e->sweep_waits = e->nr_looks != q->read_at;
+	q->alone = q->alone || (q->have < q->done + asked && ev->res != -EMSGSIZE);
 	if (q->remote)
 		lz_window_got(&e->window, (q->have - q->done) << shift, e->now_ns, &q->mark);
 	lz_reqs_enter(e, q, LZ_REQ_PLACING);

@@ -33,7 +33,7 @@ enum lz_action_type {
 	LZ_ACT_ZERO,     /* place a zero page at dst; then feed PLACED */
 	LZ_ACT_CONTINUE, /* map what the shared memory at dst has; then feed PLACED */
 	LZ_ACT_POISON,   /* make an access to dst a SIGBUS; then feed PLACED */
-	LZ_ACT_READ, /* fetch len bytes at offset of source to @skip of @req's buffer; later feed READ */
+	LZ_ACT_READ, /* fetch len bytes at offset of source: those of @req from @skip on; later feed READ */
 	LZ_ACT_FETCH, /* have len bytes at offset of source in memory, for they will be read soon, slice by
 			 * slice; later feed FETCHED */
 	LZ_ACT_KILL,    /* kill the space's process: its memory cannot be had; then feed EXIT */
@@ -48,7 +48,7 @@ enum lz_event_type {
 	LZ_EV_REMAP,   /* range was moved to @to */
 	LZ_EV_FORK,    /* @child is a copy of @space; @words: room for its owed bits, or NULL */
 	LZ_EV_EXIT,    /* the space's process is gone */
-	LZ_EV_READ,    /* READ of @req ended: res bytes, or -errno */
+	LZ_EV_READ,    /* READ of @req ended: res bytes, or -errno; EMSGSIZE: it is not mapped */
 	LZ_EV_FETCHED, /* FETCH of @req ended, well or not */
 	LZ_EV_PLACED,  /* COPY, ZERO, CONTINUE or POISON of @range returned: res bytes, or -errno */
 	LZ_EV_CLOSED,  /* CLOSE was carried out: the space's number is free again */
@@ -64,6 +64,7 @@ struct lz_event {
 	enum lz_event_type type;
 	enum lz_action_type did; /* PLACED: which of them it was */
 	bool minor;              /* FAULT: shared memory has the page, it is not mapped */
+	bool mapped;             /* READ: the bytes are where they are mapped, in no buffer */
 	uint32_t space, child, req;
 	struct lz_range range;
 	uint64_t to;
@@ -80,11 +81,12 @@ struct lz_action {
 	uint64_t offset, len;
 	uint64_t skip;
 	struct lz_range dst;
-	bool mapped_ok; /* READ: bytes may be taken where they are mapped; false after a COPY from
+	bool mapped_ok;   /* READ: bytes may be taken where they are mapped; false after a COPY from
 			 * there has failed */
-	bool urgent;    /* READ: a thread waits for it */
-	bool wanted;    /* READ: of a working set, whose bytes are elsewhere */
-	bool large;     /* ZERO: of a page that is larger than 4 KiB */
+	bool mapped_only; /* READ: if they are not mapped, feed -EMSGSIZE: so many are not read */
+	bool urgent;      /* READ: a thread waits for it */
+	bool wanted;      /* READ: of a working set, whose bytes are elsewhere */
+	bool large;       /* ZERO: of a page that is larger than 4 KiB */
 };
 
 struct lz_engine_options {

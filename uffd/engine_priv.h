@@ -114,6 +114,7 @@ struct lz_engine {
 	uint64_t nr_storm;                /* faults since it was calm */
 	uint64_t nr_looks;                /* for an action, so far */
 	bool sweep_waits;                 /* its last local bytes did not come at once */
+	bool sweep_maps;                  /* they are where they are mapped */
 	const struct lz_plan *first_plan; /* compared, never looked into */
 	bool many_sources;                /* has there been more than one? */
 	bool has_remote;                  /* is RELEASE to be given? */
@@ -139,7 +140,8 @@ bool lz_reqs_are_crowded(const struct lz_engine *e, const struct lz_space *s, ui
 void lz_reqs_begin(struct lz_engine *e, struct lz_req *q, uint32_t space, uint64_t first,
 		   uint64_t nr, enum lz_req_cause cause);
 void lz_reqs_enter(struct lz_engine *e, struct lz_req *q, enum lz_req_state state);
-/* The READ of what @q has not got yet: all of it, or one page. */
+/* Pages that the next READ, or the one under way, is for: all that @q has not got, a slice of it or one. */
+uint64_t lz_reqs_asked(const struct lz_req *q);
 void lz_reqs_read(struct lz_engine *e, struct lz_req *q, struct lz_action *out);
 void lz_reqs_retire(struct lz_engine *e, struct lz_req *q);
 /* A thread has waited for @page of it since then. */

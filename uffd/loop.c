@@ -22,6 +22,8 @@
 #define PUT_OFF_NS UINT64_C(5000000)
 /* Steps of a source's preparation before each wait, 14 us each. */
 enum { PREPARE_MAX = 16 };
+/* Between two looks at the clock, and at who is to work meanwhile: so many actions, but fewer long ones. */
+enum { LOOK_COST = 16, STRETCH_COST = 4 };
 /* abandon() gives a stalled space this long to let itself be poisoned. */
 #define ABANDON_NS UINT64_C(5000000000)
 
@@ -49,6 +51,11 @@ void lz_loop_log(struct lz_loop *l, enum lazyd_log level, const char *format, ..
 	l->log(l->log_arg, level, line);
 }
 
+static unsigned cost_of(const struct lz_action *a)
+{
+	return a->type != LZ_ACT_WAKE && lz_range_len(a->dst) > LZ_SLICE_BYTES ? STRETCH_COST : 1;
+}
+
 /*
  * Completions first, before every single action: a fault waits behind one and no more. True if it came
  * to an end, false if its time did, or if the caller has to look at something: it may have a space
@@ -59,7 +66,7 @@ static bool work(struct lz_loop *l)
 	uint64_t until = l->now_ns + TURN_NS;
 	struct lz_action a;
 
-	for (unsigned n = 0;; n++) {
+	for (unsigned n = 0;;) {
 		if (lz_ring_has_work(&l->ring) || l->put_off)
 			lz_intake_drain(l);
 		if (!lz_engine_next(l->engine, &a)) {
@@ -68,8 +75,10 @@ static bool work(struct lz_loop *l)
 			return true;
 		}
 		lz_act(l, &a);
-		if (n % 16 != 15)
+		n += cost_of(&a);
+		if (n < LOOK_COST)
 			continue;
+		n = 0;
 		/* Page server and disk are to work while this end does, not after it. */
 		lz_remote_attend(l);
 		(void)lz_ring_submit(&l->ring);

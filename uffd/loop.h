@@ -45,7 +45,8 @@ struct lz_loop_req {
 	struct lz_source_read read;
 	uint32_t memory, source;
 	uint64_t offset; /* in the source, of the request's first byte */
-	uint8_t *buffer;
+	uint8_t *buffer; /* has what is read last: its bytes from @skip on */
+	uint64_t skip;
 	uint16_t generation; /* of the last read: tells a late answer from one that is awaited */
 	bool in_flight, mapped;
 	bool put_off; /* the ring or the kernel had no room for the read: begin it again */

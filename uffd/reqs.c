@@ -134,6 +134,15 @@ void lz_reqs_enter(struct lz_engine *e, struct lz_req *q, enum lz_req_state stat
 	q->state = state;
 }
 
+uint64_t lz_reqs_asked(const struct lz_req *q)
+{
+	uint64_t rest = q->nr - q->done, slice = LZ_SLICE_BYTES >> q->run->page_shift;
+
+	if (q->alone)
+		return 1;
+	return q->unmapped && slice && slice < rest ? slice : rest;
+}
+
 void lz_reqs_read(struct lz_engine *e, struct lz_req *q, struct lz_action *out)
 {
 	uint64_t page = q->first + q->done;
@@ -146,9 +155,10 @@ void lz_reqs_read(struct lz_engine *e, struct lz_req *q, struct lz_action *out)
 	*out = (struct lz_action){ .type = LZ_ACT_READ, .space = q->space, .req = number };
 	out->source = run->source;
 	out->offset = run->offset + ((page - run->first) << run->page_shift);
-	out->len = (q->alone ? 1 : q->nr - q->done) << run->page_shift;
+	out->len = lz_reqs_asked(q) << run->page_shift;
 	out->skip = q->done << run->page_shift;
 	out->mapped_ok = !q->unmapped;
+	out->mapped_only = out->len > LZ_SLICE_BYTES && out->len > UINT64_C(1) << run->page_shift;
 	out->urgent = q->cause == LZ_FOR_FAULT || lz_reqs_test(&e->demanded, number);
 	out->wanted = q->cause == LZ_FOR_WANTED && !run->in_place;
 	if (!q->remote)

@@ -302,6 +302,7 @@ static void got(struct world *w, struct input *in)
 	if (!w->reading[req])
 		return;
 	w->reading[req] = false;
+	ev.mapped = how < 0x40;
 	ev.res = how < 0x80   ? (int64_t)w->asked[req]
 		 : how < 0xe0 ? (int64_t)(w->asked[req] * (how & 0x1f) / 0x20)
 			      : -EIO;

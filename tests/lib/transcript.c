@@ -38,10 +38,10 @@ static const struct {
 	const char *name;
 	int err;
 } errors[] = {
-	{ "eagain", EAGAIN }, { "ecanceled", ECANCELED }, { "eexist", EEXIST },
-	{ "efault", EFAULT }, { "einval", EINVAL },       { "eio", EIO },
-	{ "enoent", ENOENT }, { "enomem", ENOMEM },       { "enospc", ENOSPC },
-	{ "esrch", ESRCH },   { "etimedout", ETIMEDOUT },
+	{ "eagain", EAGAIN },     { "ecanceled", ECANCELED }, { "eexist", EEXIST },
+	{ "efault", EFAULT },     { "einval", EINVAL },       { "eio", EIO },
+	{ "emsgsize", EMSGSIZE }, { "enoent", ENOENT },       { "enomem", ENOMEM },
+	{ "enospc", ENOSPC },     { "esrch", ESRCH },         { "etimedout", ETIMEDOUT },
 };
 
 /* What @text says came of @whole bytes: all of them where it says nothing. */
@@ -87,8 +87,10 @@ static void print_action(const struct play *p, const struct lz_action *a, char *
 	else if (is_read)
 		n += snprintf(out + n, size - (size_t)n, " ");
 	if (is_read)
-		snprintf(out + n, size - (size_t)n, "%" PRIu64 "+%" PRIu64 "%s%s", a->offset >> 12,
-			 a->len >> 12, a->mapped_ok || a->type == LZ_ACT_FETCH ? "" : " bytes",
+		snprintf(out + n, size - (size_t)n, "%" PRIu64 "+%" PRIu64 "%s%s%s",
+			 a->offset >> 12, a->len >> 12,
+			 a->mapped_ok || a->type == LZ_ACT_FETCH ? "" : " bytes",
+			 a->mapped_only ? " only" : "",
 			 a->urgent && a->source == p->remote ? " urgent" : "");
 	else if (a->dst.end == UINT64_MAX)
 		snprintf(out + n, size - (size_t)n, " all");
@@ -239,6 +241,7 @@ static bool is_event(struct play *p, const char *s)
 		ev.type = LZ_EV_EXIT;
 	} else if (sscanf(s, "got r%" SCNu32 " %31s", &ev.req, result) == 2) {
 		ev.type = LZ_EV_READ;
+		ev.mapped = strstr(s, " mapped");
 		ev.res = parse_result(p, result, 0);
 	} else if (sscanf(s, "fetched b%" SCNu32, &ev.req) == 1) {
 		ev.type = LZ_EV_FETCHED;

@@ -24,7 +24,8 @@
  * Events:
  *	fault s0 2 [minor]           remove s0 2..4        unmap s0 2..4      remap s0 2..4 to 30
  *	fork s0 s1                   exit s0               start              abandon
- *	got r0 4                     the READ of r0 ended with 4 pages, "4+100": and 100 bytes
+ *	got r0 4                     the READ of r0 ended with 4 pages, "4+100": and 100 bytes; "mapped"
+ *	                             behind it: they are in no buffer
  *	got r0 eio                   ... or with an error
  *	fetched b0                   the FETCH of block 0 ended
  *	wait 50                      a TICK, that many microseconds later
@@ -33,9 +34,10 @@
  *	finish                       "stays" is over
  * Actions:
  *	s0 read r0 2+4               pages 2..6 of source 0; "f1:2+4" of source 1; "r0@3": to page 3
- *	                             of r0's buffer; "bytes" behind it: not from a mapping
+ *	                             of r0's; "bytes" behind it: not from a mapping; "only":
+ *	                             from nowhere else
  *	s0 fetch b0 0+512            pages 0..512 of source 0, as block 0
- *	s0 copy r0 2..6              to position 2..6; "r0@3": from page 3 of r0's buffer on
+ *	s0 copy r0 2..6              to position 2..6; "r0@3": from page 3 of r0's on
  *	s0 poison r0 2..3            s0 zero 2..3          s0 wake 2..3       s0 wake all
  *	s0 map r0 2..6               what shared memory has there; "s0 map 2..3": for no request
  *	s0 kill                      s0 close              release

@@ -10,9 +10,9 @@
 #include "tests/live/live.h"
 
 enum { PAGES = 2048, MANY = 8192 };
-/* What a turn may bring when its caller is called: 16 actions until it looks, and 16 more; half of them
- * place a slice of 16 pages. */
-enum { CALLED_PAGES = 16 * 16 };
+/* What a turn may bring when its caller is called: until it looks four stretches of 64 pages are placed, or eight
+ * slices of 16, and then as many again. */
+enum { CALLED_PAGES = 2 * 4 * 64, CALLED_TURNS = 3 };
 
 static void touch_when_told(struct live *l)
 {
@@ -62,7 +62,7 @@ static void serve_called(struct live *l)
 	live_start(l);
 	LIVE_CHECK(l, lazyd_watch(l->l, pipe_fd[0]) == 0);
 	LIVE_CHECK(l, write(pipe_fd[1], "c", 1) == 1);
-	for (uint64_t n = 1; n <= 4; n++) { /* and again, for it has not been read */
+	for (uint64_t n = 1; n <= CALLED_TURNS; n++) { /* and again, for it has not been read */
 		LIVE_CHECK(l, lazyd_turn(l->l, -1) == 1);
 		lazyd_stats(l->l, NULL, &l->stats);
 		LIVE_CHECK(l, l->stats.pages_sweep && l->stats.pages_sweep <= n * CALLED_PAGES);

@@ -92,6 +92,8 @@ static int report(uint64_t count)
 		{ "fetched", s->fetched },
 		{ "fetched_late", s->fetched_late },
 		{ "lent", s->lent },
+		{ "stretched", s->stretched },
+		{ "refused", s->refused },
 	};
 	int missing = 0;
 

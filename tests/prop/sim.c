@@ -36,6 +36,7 @@ struct sim {
 	enum wire wire;
 	unsigned nr_reqs;
 	uint64_t buf[LZ_REQS_MAX][LZ_SLICE_PAGES]; /* 0: nothing has arrived there */
+	uint64_t buf_from[LZ_REQS_MAX];            /* which of the request's pages it begins with */
 	bool mapped[LZ_REQS_MAX];
 	bool fetching[LZ_BLOCKS_MAX];
 	struct lz_action lent[LENT_MAX]; /* COPYs that are under way */
@@ -353,11 +354,19 @@ static bool check_wanted_first(const struct sim *s, const struct lz_action *a)
 	return false;
 }
 
+/* Nobody has faulted a moment ago. */
+static bool is_calm(const struct sim *s)
+{
+	return !s->fault_ns || s->now - s->fault_ns > LZ_CALM_NS;
+}
+
 static void do_read(struct sim *s, const struct lz_action *a)
 {
-	uint64_t page = a->offset >> K_SHIFT, nr = a->len >> K_SHIFT, to = a->skip >> K_SHIFT;
+	uint64_t page = a->offset >> K_SHIFT, nr = a->len >> K_SHIFT, from = a->skip >> K_SHIFT;
 
-	assert(!s->sources.io[a->req].live && nr && to + nr <= LZ_SLICE_PAGES);
+	assert(!s->sources.io[a->req].live && nr && from + nr <= LZ_STRETCH_PAGES);
+	assert(a->mapped_only == (nr > LZ_SLICE_PAGES) && (a->mapped_ok || !a->mapped_only));
+	assert(!a->mapped_only || (!a->urgent && is_calm(s)));
 	assert(a->req < s->nr_reqs);
 	assert(!s->abandoned); /* the source may be what has failed */
 	/* Nothing is fetched ahead of a fault while a restorer is at work. */
@@ -367,17 +376,25 @@ static void do_read(struct sim *s, const struct lz_action *a)
 			    (a->source == S_PLACE || gen_one_in(s->gen, 2));
 	if (s->mapped[a->req]) {
 		s->map_source[a->req] = a->source;
-		s->map_page[a->req] = page - to;
-		feed(s, (struct lz_event){ .type = LZ_EV_READ,
-					   .req = a->req,
-					   .space = a->space,
-					   .res = (int64_t)a->len });
+		s->map_page[a->req] = page - from;
+	}
+	if (s->mapped[a->req] || a->mapped_only) {
+		sim_outcomes.stretched += a->mapped_only;
+		sim_outcomes.refused += !s->mapped[a->req];
+		feed(s,
+		     (struct lz_event){ .type = LZ_EV_READ,
+					.req = a->req,
+					.space = a->space,
+					.mapped = s->mapped[a->req],
+					.res = s->mapped[a->req] ? (int64_t)a->len : -EMSGSIZE });
 		return;
 	}
-	s->sources.io[a->req] = (struct read_io){ true, a->urgent, is_large(a), a->source,
-						  page, nr,        to };
+	s->sources.io[a->req] = (struct read_io){
+		true, a->urgent, is_large(a), a->source, page, nr
+	};
+	s->buf_from[a->req] = from;
 	for (uint64_t i = 0; i < nr; i++)
-		s->buf[a->req][to + i] = 0;
+		s->buf[a->req][i] = 0;
 	if (a->source == S_REMOTE)
 		check_remote_read(s, a);
 	/* What is lent has been read, and is not there yet. */
@@ -396,12 +413,16 @@ static void do_fetch(struct sim *s, const struct lz_action *a)
 	assert(a->req < LZ_BLOCKS_MAX && !s->fetching[a->req] && s->started && !s->abandoned);
 	assert(!s->no_sweep && a->len && first / LZ_BLOCK_BYTES == last / LZ_BLOCK_BYTES);
 	assert(a->source != S_REMOTE && a->source != S_PLACE);
-	/* Nobody has faulted a moment ago. */
-	assert(!s->fault_ns || s->now - s->fault_ns > LZ_CALM_NS);
+	assert(is_calm(s));
 	sim_outcomes.fetched++;
 	s->fetching[a->req] = !gen_one_in(s->gen, 3);
 	if (!s->fetching[a->req])
 		feed(s, (struct lz_event){ .type = LZ_EV_FETCHED, .req = a->req });
+}
+
+static bool is_fetching(const struct sim *s)
+{
+	return memchr(s->fetching, true, sizeof(s->fetching));
 }
 
 static void complete_fetch(struct sim *s, uint32_t block)
@@ -416,9 +437,11 @@ static void complete_fetch(struct sim *s, uint32_t block)
 static int64_t do_copy(struct sim *s, const struct lz_action *a)
 {
 	uint64_t skip = a->skip >> K_SHIFT, nr = lz_range_len(a->dst) >> K_SHIFT;
-	uint64_t tokens[LZ_SLICE_PAGES];
+	uint64_t tokens[LZ_STRETCH_PAGES];
+	const uint64_t *buf = s->buf[a->req] + (skip - s->buf_from[a->req]);
 
-	assert(skip + nr <= LZ_SLICE_PAGES);
+	assert(skip + nr <= LZ_STRETCH_PAGES);
+	assert(s->mapped[a->req] || skip + nr - s->buf_from[a->req] <= LZ_SLICE_PAGES);
 	if (s->mapped[a->req] && gen_one_in(s->gen, 30)) /* the mapping was no good */
 		return -EFAULT;
 	for (uint64_t i = 0; i < nr; i++) {
@@ -426,7 +449,7 @@ static int64_t do_copy(struct sim *s, const struct lz_action *a)
 			tokens[i] = sources_token(&s->sources, s->map_source[a->req],
 						  s->map_page[a->req] + skip + i);
 		else
-			tokens[i] = s->buf[a->req][skip + i];
+			tokens[i] = buf[i];
 		/* A buffer is never copied from where nothing has arrived. */
 		assert(s->mapped[a->req] || tokens[i]);
 	}
@@ -1004,7 +1027,7 @@ void sim_run(struct gen *g, struct lz_state *st)
 		if (n == busy && s.wire != NO_WIRE && !s.sources.gone)
 			s.absent = s.sources.down = gen_one_in(g, 4);
 		if (s.absent && n >= busy + ABSENT_STEPS && !sources_reads_local(&s.sources) &&
-		    lz_engine_deadline(s.e) == UINT64_MAX) {
+		    !is_fetching(&s) && lz_engine_deadline(s.e) == UINT64_MAX) {
 			check_absent(&s);
 			s.absent = s.sources.down = false;
 		}

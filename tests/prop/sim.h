@@ -13,7 +13,7 @@ struct sim_outcomes {
 	uint64_t rebuilt, died, left_over, compacted, read_errors, short_reads;
 	uint64_t remote_read, remote_urgent, remote_full, remote_down, remote_gone, released,
 		released_again, absent, wanted, wanted_first, unswept, recorded, record_over,
-		fetched, fetched_late, lent;
+		fetched, fetched_late, lent, stretched, refused;
 	bool rebuilt_now;
 };
 extern struct sim_outcomes sim_outcomes;

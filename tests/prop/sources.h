@@ -17,7 +17,7 @@ enum { SOURCE_PAGES = 64, S_REMOTE = 2, S_PLACE, SOURCES };
 struct read_io {
 	bool live, urgent, large;
 	uint32_t source;
-	uint64_t page, nr, to;
+	uint64_t page, nr;
 };
 
 struct sources {
@@ -68,7 +68,7 @@ static inline int64_t sources_read(struct sources *s, uint32_t req, uint64_t *bu
 	if (remote && s->gone)
 		return -ETIMEDOUT;
 	while (n < io->nr && (token = sources_token(s, io->source, io->page + n)))
-		buf[io->to + n++] = token;
+		buf[n++] = token;
 	res = (int64_t)(n << K_SHIFT);
 	if (n < io->nr && !remote && io->page + n < s->end[io->source] &&
 	    (!n || gen_one_in(s->gen, 2)))
@@ -80,7 +80,7 @@ static inline int64_t sources_read(struct sources *s, uint32_t req, uint64_t *bu
 	else if (n > 1 && remote && !io->large && gen_one_in(s->gen, 20))
 		res = (int64_t)(gen_below(s->gen, (uint32_t)n) << K_SHIFT); /* for no reason */
 	for (uint64_t i = res < 0 ? 0 : (uint64_t)res >> K_SHIFT; i < io->nr; i++)
-		buf[io->to + i] = 0;
+		buf[i] = 0;
 	return res;
 }
 

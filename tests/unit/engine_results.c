@@ -89,7 +89,7 @@ END_TEST
 START_TEST(a_stall_does_not_hold_up_neighbours_of_others)
 {
 	transcript_play("image 0+100 at f0:0, area 0..100 from 0, attach s0, attach s1\n"
-			"fault s0 10, start	| s0 read r0 10+1; s0 read r1 8+2\n"
+			"fault s0 10, start	| s0 read r0 10+1; s0 read r1 2+8\n"
 			"got r0 1		| s0 copy r0 10..11 = eagain\n"
 			"fault s0 50, fault s0 51 | s0 read r2 50+1; s0 read r3 51+1\n"
 			"fault s1 50, fault s1 51 | s1 read r4 50+1; s1 read r5 51+1;"
