@@ -29,9 +29,11 @@
 enum { WINDOW_SHIFT = 16, STREAM_MAX = 256, PREPARE_MAX = 1024 };
 /* Windows asked about, and then mapped, in one prepare(): 14 us. */
 enum { PREPARE_STEP = 4 };
-/* After so many slices in a row so many windows are mapped at once, as long as a slice takes; fewer where a single
- * page was read lately, for the next one may have to wait for it.
- * To ask about what is mapped costs nothing, about what is not a twentieth of its copy. */
+/*
+ * After so many slices in a row, or where one is longer than a window, so many windows are mapped at once, as long
+ * as a slice takes; fewer where a single page was read lately, for the next one may have to wait for it.
+ * To ask about what is mapped costs nothing, about what is not a twentieth of its copy.
+ */
 enum { STREAK_MIN = 3, STRETCH_WINDOWS = 16, STRETCH_FEWER = 4 };
 /* After a read through the ring pages may be in the cache whose bytes are not there yet, for so long. */
 #define QUIET_NS INT64_C(100000000)
@@ -393,19 +395,20 @@ static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end
 				int way)
 {
 	const bool fewer = tick - f->single_tick < QUIET_NS;
-	const uint64_t windows = fewer ? STRETCH_FEWER : STRETCH_WINDOWS;
-	const uint64_t len = windows * WINDOW_BYTES;
-	struct lz_file_known k = { .tick = tick, .mapped = true };
+	const uint64_t len = (fewer ? STRETCH_FEWER : STRETCH_WINDOWS) * WINDOW_BYTES;
+	struct lz_file_known k = { .start = offset & ~(WINDOW_BYTES - 1),
+				   .end = (end + WINDOW_BYTES - 1) & ~(WINDOW_BYTES - 1),
+				   .tick = tick,
+				   .mapped = true };
+	uint64_t windows;
 
-	if (way == ONWARD) {
-		k.start = offset & ~(WINDOW_BYTES - 1);
+	if (k.end - k.start < len && way == ONWARD)
 		k.end = k.start + len;
-	} else {
-		k.end = (end + WINDOW_BYTES - 1) & ~(WINDOW_BYTES - 1);
+	else if (k.end - k.start < len)
 		k.start = k.end < len ? 0 : k.end - len;
-	}
+	windows = (k.end - k.start) / WINDOW_BYTES;
 	k.end = k.end < f->size ? k.end : f->size;
-	if (k.start > offset || k.end < end || !lz_cached_holds(f->fd, f->page, k.start, k.end))
+	if (!lz_cached_holds(f->fd, f->page, k.start, k.end))
 		return false;
 	if (f->nr_windows + windows > STREAM_MAX)
 		lz_file_map_anew(f);
@@ -422,7 +425,7 @@ static void lz_file_ask(struct lz_file *f, uint64_t offset, uint64_t end, int64_
 	int way = offset != f->asked_end && end == f->asked_start ? BACKWARD : ONWARD;
 	uint64_t to = end;
 
-	if (f->streak >= STREAK_MIN) {
+	if (f->streak >= STREAK_MIN || end - offset > WINDOW_BYTES) {
 		if (tick - f->read_tick >= QUIET_NS &&
 		    lz_file_map_stretch(f, offset, end, tick, way))
 			return;

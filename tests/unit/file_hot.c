@@ -216,6 +216,27 @@ START_TEST(who_goes_on_finds_it_mapped)
 }
 END_TEST
 
+/* Who asks for more than a window has no need to have gone on before; and all of it is mapped, wherever it begins. */
+START_TEST(who_asks_for_a_lot_finds_it_mapped)
+{
+	const size_t len = 16 * SLICE;
+	uint64_t before;
+
+	open_hot(8 * MIB, true);
+	ck_assert(reads_now(0)); /* so that as little as may be is mapped beyond */
+	before = mapped_bytes();
+	ck_assert(source->ops->resident(source, 3 * MIB + 5 * PAGE, len));
+	ck_assert_int_eq(mapped_bytes() - before >= len - MIB / 4, has_cachestat());
+	ck_assert_uint_lt(mapped_bytes() - before, len + MIB / 2);
+	ck_assert_int_eq(*(const uint8_t *)source->ops->at(source, 3 * MIB + 5 * PAGE, len), 0x5a);
+	ck_assert_uint_lt(mapped_bytes() - before, len + MIB / 2);
+	ck_assert_uint_ge(mapped_bytes() - before, len - MIB / 4);
+	/* The last of the file: it ends within a window. */
+	ck_assert(source->ops->resident(source, 8 * MIB - 2 * SLICE - PAGE, 2 * SLICE + PAGE));
+	ck_assert(!source->ops->resident(source, 8 * MIB - 2 * SLICE, 2 * SLICE + PAGE));
+}
+END_TEST
+
 /* The sweep goes both ways by turns, and each finds its own. */
 START_TEST(both_ways_by_turns)
 {
@@ -338,6 +359,7 @@ int main(void)
 	tcase_add_test(t, what_comes_next_is_at_hand);
 	tcase_add_test(t, what_may_change_is_not_prepared);
 	tcase_add_test(t, who_goes_on_finds_it_mapped);
+	tcase_add_test(t, who_asks_for_a_lot_finds_it_mapped);
 	tcase_add_test(t, both_ways_by_turns);
 	tcase_add_test(t, who_goes_elsewhere_finds_nothing_mapped);
 	tcase_add_test(t, single_pages_between_make_it_less);
