@@ -87,7 +87,7 @@ static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, siz
 static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len);
 static bool lz_file_at_hand(struct lz_source *s, uint64_t offset, size_t len);
 static bool lz_file_prepare(struct lz_source *s);
-static bool lz_file_renews(struct lz_source *s, size_t len);
+static bool lz_file_renews(const struct lz_source *s);
 static int lz_file_fetch(struct lz_source *s, struct lz_ring *ring, uint64_t offset, size_t len,
 			 struct lz_tag tag);
 static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len);
@@ -198,12 +198,14 @@ static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len)
 	int64_t tick;
 	bool yes;
 
-	if (!lz_file_is_good(f) || f->punched)
-		return false;
-	if (!f->truthful || !lz_file_holds(f, offset, len))
+	if (!lz_file_is_good(f) || f->punched || !f->truthful || !lz_file_holds(f, offset, len))
 		return false;
 	if (lz_file_is_prepared(f, offset, len) && lz_file_stays(f))
 		return true;
+	if (lz_file_renews(s))
+		lz_file_map_anew(f);
+	if (!f->truthful)
+		return false;
 	tick = lz_file_tick();
 	f->streak = offset == f->asked_end || end == f->asked_start ? f->streak + 1 : 0;
 	if (!lz_file_knows(f, offset, end, tick))
@@ -252,12 +254,9 @@ static bool lz_file_prepare(struct lz_source *s)
 	return f->prepares;
 }
 
-static bool lz_file_renews(struct lz_source *s, size_t len)
+static bool lz_file_renews(const struct lz_source *s)
 {
-	const struct lz_file *f = (const struct lz_file *)s;
-	uint64_t most = STRETCH_WINDOWS + (len >> WINDOW_SHIFT) + 2;
-
-	return f->nr_windows && f->nr_windows + most > STREAM_MAX;
+	return ((const struct lz_file *)s)->nr_windows > STREAM_MAX - STRETCH_WINDOWS;
 }
 
 static int lz_file_fetch(struct lz_source *s, struct lz_ring *ring, uint64_t offset, size_t len,
@@ -287,12 +286,6 @@ static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len)
 		return NULL;
 	if (lz_file_has_mapped(f, offset, offset + len) || lz_file_is_prepared(f, offset, len))
 		return f->map + offset;
-	if (f->nr_windows && f->nr_windows + windows > STREAM_MAX) {
-		lz_file_map_anew(f);
-		windows = last - first + 1;
-		if (!f->map)
-			return NULL;
-	}
 	f->nr_windows += windows;
 	f->last_window = last;
 	/* Mapped before and not within the ioctl, which would begin to copy, give up and begin anew. */
@@ -410,10 +403,8 @@ static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end
 	k.end = k.end < f->size ? k.end : f->size;
 	if (!lz_cached_holds(f->fd, f->page, k.start, k.end))
 		return false;
-	if (f->nr_windows + windows > STREAM_MAX)
-		lz_file_map_anew(f);
 	f->nr_windows += windows;
-	if (!f->map || !lz_file_map_windows(f, k.start, k.end))
+	if (!lz_file_map_windows(f, k.start, k.end))
 		return false;
 	k.end = lz_cached_until(f->fd, f->page, f->map, k.start, k.end);
 	f->known[way] = k;

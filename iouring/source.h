@@ -67,14 +67,14 @@ struct lz_source_ops {
 	/*
 	 * Where these bytes are mapped, whether resident or not; NULL where the source has no such
 	 * place. For the kernel to copy from (it answers EFAULT where the bytes are gone), never to
-	 * be touched. Valid until the next call on this source: ask anew for every placement.
+	 * be touched. Valid until a call of resident(), or at_hand(), that renews.
 	 */
 	const void *(*at)(struct lz_source *s, uint64_t offset, size_t len);
 	/*
-	 * Is a next call for so many bytes one of those that take down what is mapped? Until then what at()
-	 * has said is valid. NULL: none does.
+	 * Is the next call of resident() one of those that take down what is mapped, and map anew? NULL: none
+	 * does.
 	 */
-	bool (*renews)(struct lz_source *s, size_t len);
+	bool (*renews)(const struct lz_source *s);
 	/*
 	 * Are its bytes no longer those that it was opened for? Then it gives none any more, and what
 	 * it gave in the milliseconds before that was noticed is in doubt. NULL: it never changes.

@@ -36,9 +36,9 @@ bool lz_act_settle(struct lz_loop *l, enum lz_copiers_how how)
 }
 
 /* What is mapped for those who copy must stay so until they have. */
-static void keep_mapped(struct lz_loop *l, struct lz_source *s, uint64_t len)
+static void keep_mapped(struct lz_loop *l, const struct lz_source *s)
 {
-	if (l->copiers.nr_given && s->ops->renews && s->ops->renews(s, len))
+	if (l->copiers.nr_given && s->ops->renews && s->ops->renews(s))
 		(void)lz_act_settle(l, LZ_COPIERS_CANCEL);
 }
 
@@ -61,7 +61,7 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	struct lz_event ev = { .type = LZ_EV_READ, .space = a->space, .req = a->req };
 	bool single = a->len <= NOW_BYTES && !a->wanted;
 
-	keep_mapped(l, s, a->len);
+	keep_mapped(l, s);
 	q->buffer = a->mapped_only ? NULL : buffer_of(l, a);
 	q->skip = a->skip;
 	q->memory = memory;
@@ -121,7 +121,6 @@ static const void *source_of(struct lz_loop *l, const struct lz_action *a)
 	const struct lz_loop_req *q = &l->req[a->req];
 	struct lz_source *s = l->memory[q->memory].source[q->source];
 
-	keep_mapped(l, s, lz_range_len(a->dst));
 	if (q->mapped)
 		return s->ops->at(s, q->offset + a->skip, lz_range_len(a->dst));
 	return q->buffer + (a->skip - q->skip);
