@@ -438,10 +438,10 @@ static int64_t do_copy(struct sim *s, const struct lz_action *a)
 {
 	uint64_t skip = a->skip >> K_SHIFT, nr = lz_range_len(a->dst) >> K_SHIFT;
 	uint64_t tokens[LZ_STRETCH_PAGES];
-	const uint64_t *buf = s->buf[a->req] + (skip - s->buf_from[a->req]);
+	uint64_t at = skip - s->buf_from[a->req]; /* if they are in the buffer */
 
 	assert(skip + nr <= LZ_STRETCH_PAGES);
-	assert(s->mapped[a->req] || skip + nr - s->buf_from[a->req] <= LZ_SLICE_PAGES);
+	assert(s->mapped[a->req] || at + nr <= LZ_SLICE_PAGES);
 	if (s->mapped[a->req] && gen_one_in(s->gen, 30)) /* the mapping was no good */
 		return -EFAULT;
 	for (uint64_t i = 0; i < nr; i++) {
@@ -449,7 +449,7 @@ static int64_t do_copy(struct sim *s, const struct lz_action *a)
 			tokens[i] = sources_token(&s->sources, s->map_source[a->req],
 						  s->map_page[a->req] + skip + i);
 		else
-			tokens[i] = buf[i];
+			tokens[i] = s->buf[a->req][at + i];
 		/* A buffer is never copied from where nothing has arrived. */
 		assert(s->mapped[a->req] || tokens[i]);
 	}
