@@ -53,13 +53,35 @@ static bool is_at_hand(struct lz_source *s, const struct lz_action *a)
 	return a->mapped_ok && s->ops->at_hand && s->ops->at_hand(s, a->offset, a->len);
 }
 
+/* Are its bytes mapped, or could be read without waiting for a disk? */
+static bool has_at_once(struct lz_loop *l, struct lz_loop_req *q, const struct lz_action *a)
+{
+	struct lz_source *s = l->memory[q->memory].source[q->source];
+	bool short_one = a->len <= NOW_BYTES;
+
+	/*
+	 * For one page a copy more is cheaper than a fault of the mapping within the ioctl. But what is not
+	 * there begins to be read by that, alone; through the ring many begin together, at half the cost.
+	 */
+	q->mapped = short_one && !a->wanted && is_at_hand(s, a);
+	if (short_one && !a->wanted && !q->mapped &&
+	    s->ops->read_now(s, a->offset, q->buffer, a->len)) {
+		l->prepares = a->urgent && s->ops->prepare ? s : l->prepares;
+		return true;
+	}
+	/* A source that has just said so is not asked again: it notes who goes on where it was. */
+	if (!q->mapped && a->mapped_ok && !(short_one && a->wanted))
+		q->mapped = s->ops->resident(s, a->offset, a->len);
+	return q->mapped;
+}
+
 static void do_read(struct lz_loop *l, const struct lz_action *a)
 {
 	struct lz_loop_req *q = &l->req[a->req];
 	uint32_t memory = l->state->slot[a->space].memory;
 	struct lz_source *s = l->memory[memory].source[a->source];
 	struct lz_event ev = { .type = LZ_EV_READ, .space = a->space, .req = a->req };
-	bool single = a->len <= NOW_BYTES && !a->wanted;
+	bool at_once;
 
 	keep_mapped(l, s);
 	q->buffer = a->mapped_only ? NULL : buffer_of(l, a);
@@ -67,25 +89,11 @@ static void do_read(struct lz_loop *l, const struct lz_action *a)
 	q->memory = memory;
 	q->source = a->source;
 	q->offset = a->offset - a->skip;
-	/*
-	 * For one page a copy more is cheaper than a fault of the mapping within the ioctl. But what is not
-	 * there begins to be read by that, alone; through the ring many begin together, at half the cost.
-	 */
-	q->mapped = single && is_at_hand(s, a);
-	if (single && !q->mapped && s->ops->read_now(s, a->offset, q->buffer, a->len)) {
-		l->prepares = a->urgent && s->ops->prepare ? s : l->prepares;
-		l->state->stats.n.bytes_cached += a->len;
-		ev.res = (int64_t)a->len;
-		lz_loop_feed(l, ev);
-		return;
-	}
-	/* A source that has just said so is not asked again: it notes who goes on where it was. */
-	if (!q->mapped && a->mapped_ok && !(a->wanted && a->len <= NOW_BYTES))
-		q->mapped = s->ops->resident(s, a->offset, a->len);
-	if (q->mapped || a->mapped_only) {
-		l->state->stats.n.bytes_cached += q->mapped ? a->len : 0;
+	at_once = has_at_once(l, q, a);
+	if (at_once || a->mapped_only) {
+		l->state->stats.n.bytes_cached += at_once ? a->len : 0;
 		ev.mapped = q->mapped;
-		ev.res = q->mapped ? (int64_t)a->len : -EMSGSIZE;
+		ev.res = at_once ? (int64_t)a->len : -EMSGSIZE;
 		lz_loop_feed(l, ev);
 		return;
 	}
