@@ -33,8 +33,9 @@ enum { FREE, ASKED, TAKEN, AWAITED, DONE };
 enum { AWAKE, ASLEEP, QUIT };
 /* From one slice of a sweep to the next it is some microseconds; where a window of a file is mapped, 30. */
 #define LOOK_NS UINT64_C(50000)
-/* A slice takes 20 us; after this its thread is not running, and who spins may keep the CPU from it. */
-#define WAIT_NS UINT64_C(100000)
+/* A stretch takes 80 us, 120 beside another; after this its thread is not running, and who spins may keep the CPU
+ * from it. */
+#define WAIT_NS UINT64_C(200000)
 /* Looks between two looks at the clock. */
 enum { LOOKS = 32 };
 /* Needs next to none; what a sanitizer puts there is the most. */
