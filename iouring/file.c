@@ -46,8 +46,11 @@ enum { STREAK_MIN = 3, STRETCH_WINDOWS = 16, STRETCH_FEWER = 4 };
 /* Pages asked about beyond what was asked for. */
 enum { AHEAD_PAGES = 64 };
 
-/* Which way somebody goes; what was resident at @tick, and whether it has been mapped since then. */
-enum { ONWARD, BACKWARD, NR_WAYS };
+/*
+ * Which way somebody goes, and behind that what fetch() has brought in last: one is gone through while the next
+ * is on its way. What was resident at @tick, and whether it has been mapped since then.
+ */
+enum { ONWARD, BACKWARD, FETCHED, FETCHED_LAST = FETCHED + 1, NR_KNOWN };
 struct lz_file_known {
 	uint64_t start, end;
 	int64_t tick;
@@ -68,7 +71,7 @@ struct lz_file {
 	uint64_t prepared, prepared_end;
 	int64_t prepared_tick;
 	bool prepares;
-	struct lz_file_known known[NR_WAYS];
+	struct lz_file_known known[NR_KNOWN];
 	uint64_t single_end; /* of the last single page: who reads on there wants more of them */
 	int64_t single_tick;
 	uint64_t asked_start, asked_end; /* of the last question, or the last two that went on */
@@ -79,6 +82,7 @@ struct lz_file {
 	bool may_change; /* it is not looked at */
 	bool changed;
 	bool swept;   /* fetch() brings it in */
+	int fetched;  /* of those that are known the one that fetch() forgets next */
 	bool punched; /* it has got holes: each read looks for them */
 };
 
@@ -144,6 +148,7 @@ int lz_file_open(struct lz_source **out, int fd, uint64_t size, const struct lz_
 		f->as = *as;
 	f->prepared_tick = -STAYS_NS;
 	f->read_tick = f->single_tick = -QUIET_NS;
+	f->fetched = FETCHED;
 	f->single_end = f->asked_end = UINT64_MAX;
 	lz_file_map(f);
 	*out = &f->source;
@@ -263,15 +268,19 @@ static int lz_file_fetch(struct lz_source *s, struct lz_ring *ring, uint64_t off
 			 struct lz_tag tag)
 {
 	struct lz_file *f = (struct lz_file *)s;
+	uint64_t end = offset + len;
 
 	if (!lz_file_is_good(f) || f->punched || !f->truthful || !lz_file_holds(f, offset, len) ||
-	    lz_cached_holds(f->fd, f->page, offset, offset + len) ||
-	    lz_cached_until(f->fd, f->page, f->map, offset, offset + len) == offset + len)
+	    lz_cached_comes(f->fd, f->page, f->map, offset, end))
 		return 0;
 	if (!f->swept)
 		lz_cached_want_huge(f->map, f->behind);
 	f->swept = true;
 	f->read_tick = lz_file_tick();
+	/* Mapped as well, and resident as soon as resident() says so. */
+	f->known[f->fetched] = (struct lz_file_known){ offset, end, .mapped = true };
+	f->fetched = f->fetched == FETCHED ? FETCHED_LAST : FETCHED;
+	f->nr_windows += len >> WINDOW_SHIFT;
 	len += offset & (f->page - 1);
 	return !lz_ring_populate(ring, f->map + (offset & ~(f->page - 1)), len, tag);
 }
@@ -431,7 +440,7 @@ static void lz_file_ask(struct lz_file *f, uint64_t offset, uint64_t end, int64_
 
 static bool lz_file_knows(const struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick)
 {
-	for (const struct lz_file_known *k = f->known; k < f->known + NR_WAYS; k++)
+	for (const struct lz_file_known *k = f->known; k < f->known + NR_KNOWN; k++)
 		if (k->tick == tick && offset >= k->start && end <= k->end)
 			return true;
 	return false;
@@ -439,7 +448,7 @@ static bool lz_file_knows(const struct lz_file *f, uint64_t offset, uint64_t end
 
 static bool lz_file_has_mapped(const struct lz_file *f, uint64_t offset, uint64_t end)
 {
-	for (const struct lz_file_known *k = f->known; k < f->known + NR_WAYS; k++)
+	for (const struct lz_file_known *k = f->known; k < f->known + NR_KNOWN; k++)
 		if (k->mapped && offset >= k->start && end <= k->end)
 			return true;
 	return false;
@@ -473,8 +482,8 @@ static void lz_file_map_anew(struct lz_file *f)
 {
 	lz_file_unmap(f);
 	lz_file_map(f);
-	for (int way = 0; way < NR_WAYS; way++)
-		f->known[way].mapped = false;
+	for (int i = 0; i < NR_KNOWN; i++)
+		f->known[i].mapped = false;
 }
 
 static void lz_file_unmap(struct lz_file *f)

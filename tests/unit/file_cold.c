@@ -148,7 +148,7 @@ START_TEST(fetched_it_is_resident)
 	ck_assert(!fetch(8 * SLICE, 8 * SLICE));
 	/* And so it is when the mapping has been made anew. */
 	while (!source->ops->renews(source))
-		for (uint64_t offset = 8 * SLICE; offset < 16 * SLICE; offset += SLICE)
+		for (uint64_t offset = 16 * SLICE; offset < 24 * SLICE; offset += SLICE)
 			ck_assert_ptr_nonnull(source->ops->at(source, offset, PAGE));
 	ck_assert(source->ops->resident(source, 8 * SLICE, 8 * SLICE));
 	ck_assert(!source->ops->renews(source));
@@ -156,6 +156,35 @@ START_TEST(fetched_it_is_resident)
 	ck_assert(fetch(0, 4 * SLICE));
 	ck_assert(resident(0, 4 * SLICE));
 	ck_assert(!fetch(BYTES, PAGE));
+}
+END_TEST
+
+/* So nothing is left for at(), which would count what it maps, and have it taken down after 240 windows. */
+START_TEST(fetched_it_is_mapped)
+{
+	ck_assert(fetch(8 * SLICE, 8 * SLICE));
+	for (int i = 0; i < 100; i++)
+		for (uint64_t offset = 8 * SLICE; offset < 16 * SLICE; offset += SLICE) {
+			ck_assert(source->ops->resident(source, offset, SLICE));
+			ck_assert_ptr_nonnull(source->ops->at(source, offset, SLICE));
+			ck_assert(!source->ops->renews(source));
+		}
+}
+END_TEST
+
+/* What fetch() maps is counted as well. */
+START_TEST(fetched_it_counts)
+{
+	for (unsigned windows = 0; windows <= 240; windows += BYTES / SLICE) {
+		void *at;
+
+		ck_assert(!source->ops->renews(source));
+		ck_assert(fetch(0, BYTES));
+		at = (void *)(uintptr_t)source->ops->at(source, 0, BYTES);
+		ck_assert_int_eq(madvise(at, BYTES, MADV_DONTNEED), 0);
+		ck_assert_int_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	}
+	ck_assert(source->ops->renews(source));
 }
 END_TEST
 
@@ -235,6 +264,8 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, cold_until_it_was_read);
 	tcase_add_test(t, fetched_it_is_resident);
+	tcase_add_test(t, fetched_it_is_mapped);
+	tcase_add_test(t, fetched_it_counts);
 	tcase_add_test(t, cold_again_when_it_was_dropped);
 	tcase_add_test(t, a_hole_is_cold_and_zero);
 	tcase_add_test(t, shrinks_under_us);
