@@ -7,6 +7,7 @@
 #include "tool/session.h"
 #include "tool/tool.h"
 
+/* clang-format off */
 static const char HELP[] =
 	"usage: lazyd fill [options]          (also: lazyd lazy-pages, with CRIU's options)\n"
 	"\n"
@@ -15,23 +16,14 @@ static const char HELP[] =
 	"\n"
 	"  -D, --images-dir DIR        the checkpoint's images (default: .)\n"
 	"  -W, --work-dir DIR          where the socket and relative files are (default: -D)\n"
-	"  -o, --log-file FILE         log there; - for standard output (default: standard error)\n"
-	"  -v, --verbosity[=N]         1 errors, 2 warnings (default), 3 what happens, 4 all\n"
-	"      --status-fd N           write one zero byte to descriptor N when ready, close it\n"
-	"  -d, --daemon                go to the background when ready\n"
-	"      --pidfile FILE          with -d: the daemon's pid\n"
+	LZ_SERVICE_HELP_DAEMON
 	"      --page-server           the pages come from a page server: `lazyd serve`,\n"
 	"                              `criu page-server --lazy-pages` or `criu dump --lazy-pages`\n"
 	"      --address ADDRESS       of it: IPv4, IPv6, a name, a unix socket (127.0.0.1)\n"
 	"      --port PORT\n"
 	"      --ps-socket N           a connection to it that is open as descriptor N\n"
 	"      --ps-header 24|32       to a CRIU up to 4.1, or from 4.2 on (default: as the images)\n"
-	"      --tls                   the wire speaks TLS; both ends show a certificate\n"
-	"      --tls-cacert FILE       trust only who this CA signed (default: whom the system trusts,\n"
-	"                              and /etc/pki/CA/cacert.pem if it is there)\n"
-	"      --tls-cacrl FILE        what has been revoked (/etc/pki/CA/cacrl.pem if it is there)\n"
-	"      --tls-cert FILE         our certificate (/etc/pki/criu/cert.pem)\n"
-	"      --tls-key FILE          its private key (/etc/pki/criu/private/key.pem)\n"
+	LZ_SERVICE_HELP_TLS
 	"      --tls-no-cn-verify      its certificate need not name --address\n"
 	"      --source-timeout S      its pages are lost when it is silent for so long (60; 0: never)\n"
 	"      --on-lost poison|kill   pages that cannot be had: SIGBUS (default), or SIGKILL\n"
@@ -61,6 +53,7 @@ static const char HELP[] =
 	"closed what is.\n"
 	"SIGUSR2: become the program that is now where this one was started from.\n"
 	"Exit status: 0 filled, 1 failed, 2 usage, 3 pages were lost.\n";
+/* clang-format on */
 
 enum {
 	OPT_ON_LOST = LZ_SERVICE_LAST,

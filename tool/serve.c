@@ -18,6 +18,7 @@
 #include "tool/service.h"
 #include "tool/tool.h"
 
+/* clang-format off */
 static const char HELP[] =
 	"usage: lazyd serve [options]   (also: lazyd page-server --lazy-pages, with CRIU's options)\n"
 	"\n"
@@ -43,18 +44,9 @@ static const char HELP[] =
 	"      --max-clients N         connections at a time (256); a lazyd makes two\n"
 	"      --idle-timeout S        drop who neither asks nor takes for so long (600; 0: never)\n"
 	"      --busy-poll US          look for requests so long before sleeping, while it pays (30)\n"
-	"      --tls                   the wire speaks TLS; both ends show a certificate\n"
-	"      --tls-cacert FILE       trust only who this CA signed (default: whom the system trusts,\n"
-	"                              and /etc/pki/CA/cacert.pem if it is there)\n"
-	"      --tls-cacrl FILE        what has been revoked (/etc/pki/CA/cacrl.pem if it is there)\n"
-	"      --tls-cert FILE         our certificate (/etc/pki/criu/cert.pem)\n"
-	"      --tls-key FILE          its private key (/etc/pki/criu/private/key.pem)\n"
+	LZ_SERVICE_HELP_TLS
 	"      --tls-no-cn-verify      accepted: clients are known by who signed them, not by name\n"
-	"  -o, --log-file FILE         log there; - for standard output (default: standard error)\n"
-	"  -v, --verbosity[=N]         1 errors, 2 warnings (default), 3 what happens, 4 all\n"
-	"      --status-fd N           write one zero byte to descriptor N when ready, close it\n"
-	"  -d, --daemon                go to the background when ready\n"
-	"      --pidfile FILE          with -d: the daemon's pid\n"
+	LZ_SERVICE_HELP_DAEMON
 	"      --stats FILE            the final figures as JSON; - for standard output\n"
 	"      --json                  print where it listens as JSON\n"
 	"      --no-progress           no progress lines\n"
@@ -62,6 +54,7 @@ static const char HELP[] =
 	"\n"
 	"SIGTERM or SIGINT: no new clients, end when those that are here have gone; a second one: now.\n"
 	"Exit status: 0 served, 1 failed, 2 usage.\n";
+/* clang-format on */
 
 enum {
 	OPT_ONCE = LZ_SERVICE_LAST,

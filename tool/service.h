@@ -98,6 +98,21 @@ enum {
 	{ "memory", required_argument, NULL, LZ_SERVICE_MEMORY }, \
 	{ "layer", required_argument, NULL, LZ_SERVICE_LAYER }, \
 	{ "snapshot", required_argument, NULL, LZ_SERVICE_SNAPSHOT }
+
+/* Of their --help what both say in the same words. */
+#define LZ_SERVICE_HELP_DAEMON \
+	"  -o, --log-file FILE         log there; - for standard output (default: standard error)\n" \
+	"  -v, --verbosity[=N]         1 errors, 2 warnings (default), 3 what happens, 4 all\n" \
+	"      --status-fd N           write one zero byte to descriptor N when ready, close it\n" \
+	"  -d, --daemon                go to the background when ready\n" \
+	"      --pidfile FILE          with -d: the daemon's pid\n"
+#define LZ_SERVICE_HELP_TLS \
+	"      --tls                   the wire speaks TLS; both ends show a certificate\n" \
+	"      --tls-cacert FILE       trust only who this CA signed (default: whom the system trusts,\n" \
+	"                              and /etc/pki/CA/cacert.pem if it is there)\n" \
+	"      --tls-cacrl FILE        what has been revoked (/etc/pki/CA/cacrl.pem if it is there)\n" \
+	"      --tls-cert FILE         our certificate (/etc/pki/criu/cert.pem)\n" \
+	"      --tls-key FILE          its private key (/etc/pki/criu/private/key.pem)\n"
 /* clang-format on */
 
 void lz_service_init(struct lz_service *s, const char *command);
