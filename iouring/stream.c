@@ -295,6 +295,8 @@ void lz_stream_flush(struct lz_stream *s, struct lz_ring *ring, uint64_t now_ns)
 {
 	bool polls = true;
 
+	if (s->queue[true].nr)
+		s->urgent_ns = now_ns;
 	if (lz_stream_nr_reads(s)) {
 		if (!s->waiting)
 			s->heard_ns = now_ns;

@@ -14,8 +14,11 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* Taken in a call: then the loop is to look at its userfaultfds again. Copying this takes 50 us. */
+/* Taken in a call: then the loop is to look at its userfaultfds again. Copying this takes 100 us. */
 enum { BUDGET = 256 << 10 };
+/* The same for so long after somebody has waited for a page: who has been given it may wait for another. */
+enum { BUDGET_URGENT = 64 << 10 };
+#define URGENT_NS UINT64_C(5000000)
 /* Behind a long payload comes a header, and then another that is to go where it belongs. */
 enum { LONG_PAYLOAD = 16 << 10, BEHIND_LONG = 2 * LZ_PS_HEADER_MAX };
 /* Data that is not acknowledged for so long: a lazyd is connected to anew. */
@@ -289,7 +292,7 @@ static const char *closed(const struct lz_stream_link *l)
 void lz_stream_link_receive(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
 			    uint64_t now_ns)
 {
-	size_t budget = BUDGET;
+	size_t budget = s->urgent_ns && now_ns - s->urgent_ns <= URGENT_NS ? BUDGET_URGENT : BUDGET;
 
 	while (l->state >= LZ_LINK_GREETING && budget) {
 		uint64_t pays = l->asker.payload < budget ? l->asker.payload : budget;

@@ -87,6 +87,7 @@ struct lz_stream {
 	bool releasing;  /* nothing more is wanted of it */
 	bool said_close;
 	uint64_t heard_ns, retry_ns, backoff_ns, bulk_ns, poll_ns, release_ns;
+	uint64_t urgent_ns; /* when what somebody waits for was last asked for */
 	struct lz_stream_read read[LZ_STREAM_READS_MAX];
 	uint16_t slot[LZ_STREAM_READS_MAX]; /* the free ones */
 	unsigned nr_slots;

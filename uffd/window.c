@@ -93,14 +93,27 @@ static uint64_t slice_of(const struct lz_window *w, uint64_t window)
 	return least(most(most(bytes, enough), w->slice_min), w->slice_max);
 }
 
+static uint64_t allowance_ns(const struct lz_window *w)
+{
+	switch (w->pace) {
+	case LZ_WINDOW_CALM:
+		break;
+	case LZ_WINDOW_PRESSED:
+		return PRESSED_NS;
+	case LZ_WINDOW_STORM:
+		/* What is slower than that has enough to do; else it is the ends that have not. */
+		return carried(w->rate, SLICE_NS) < w->slice_max ? PRESSED_NS : ALLOWANCE_NS;
+	case LZ_WINDOW_WANTED:
+		return WANTED_NS;
+	}
+	return ALLOWANCE_NS;
+}
+
 /* What the measures say. */
 static uint64_t window(const struct lz_window *w)
 {
-	static const uint64_t allowance_ns[] = { [LZ_WINDOW_CALM] = ALLOWANCE_NS,
-						 [LZ_WINDOW_PRESSED] = PRESSED_NS,
-						 [LZ_WINDOW_WANTED] = WANTED_NS };
 	uint64_t filled = carried(w->rate, round_trip(w)) + w->extra;
-	uint64_t allowance = carried(w->rate, allowance_ns[w->pace]);
+	uint64_t allowance = carried(w->rate, allowance_ns(w));
 	uint64_t bytes = filled + most(allowance, slice_of(w, filled + allowance));
 
 	return least(bytes, w->nr_reads * w->slice_max);

@@ -392,10 +392,12 @@ START_TEST(begun_when_another_ends)
 END_TEST
 
 /*
- * What one call takes is bounded, and what waits for the demand connection does not wait for bulk.
+ * What one call takes is bounded, the more so if somebody has waited for a page a moment before; and what waits
+ * for the demand connection does not wait for bulk.
  */
 START_TEST(fairness)
 {
+	const uint64_t most = _i ? 64 << 10 : 256 << 10;
 	const int room = 1 << 20;
 	struct lz_completion c[8];
 	unsigned n, bulk = 8;
@@ -410,6 +412,7 @@ START_TEST(fairness)
 		start(i, i * 64, 64, false);
 	start(500, 5000, 1, true);
 	turn(); /* asked, and answered */
+	now_ns += _i ? 0 : SEC / 100;
 	n = lz_ring_reap(&ring, c, 8);
 	for (unsigned i = 0; i < n; i++)
 		if (c[i].tag.kind == LZ_TAG_NET && c[i].tag.id >> 1 == LZ_STREAM_BULK)
@@ -419,8 +422,8 @@ START_TEST(fairness)
 	lz_stream_completed(stream, &ring, c[bulk].tag, now_ns);
 	check_read(500);
 	got = lz_stream_stats(stream).bytes_wire - before;
-	ck_assert_uint_ge(got, 192 << 10);
-	ck_assert_uint_le(got, 320 << 10);
+	ck_assert_uint_ge(got, most - most / 4);
+	ck_assert_uint_le(got, most + most / 4);
 	for (unsigned i = 0; i < n; i++)
 		if (c[i].tag.kind == LZ_TAG_NET && i != bulk)
 			lz_stream_completed(stream, &ring, c[i].tag, now_ns);
@@ -588,7 +591,7 @@ int main(void)
 	tcase_add_loop_test(tc, large_reads_fill_the_table, 0, 2);
 	tcase_add_test(tc, bad_reads);
 	tcase_add_loop_test(tc, begun_when_another_ends, 0, 2);
-	tcase_add_test(tc, fairness);
+	tcase_add_loop_test(tc, fairness, 0, 2);
 	tcase_add_test(tc, kept_descriptors);
 	tcase_add_loop_test(tc, released, 0, 4);
 	tcase_add_test(tc, released_unused);

@@ -274,10 +274,11 @@ START_TEST(paces)
 {
 	static const uint64_t allowed_ns[] = { [LZ_WINDOW_CALM] = 400000,
 					       [LZ_WINDOW_PRESSED] = 200000, /* a slice */
+					       [LZ_WINDOW_STORM] = 200000,
 					       [LZ_WINDOW_WANTED] = 800000 };
 	struct link *l = link_new(1000, 200000);
 
-	l->halves = _i == LZ_WINDOW_PRESSED;
+	l->halves = _i == LZ_WINDOW_PRESSED || _i == LZ_WINDOW_STORM;
 	lz_window_set_pace(&l->w, (enum lz_window_pace)_i);
 	l->demand_ns = 10 * MS;
 	run(l, SECOND);
@@ -287,6 +288,28 @@ START_TEST(paces)
 	ck_assert_uint_ge(mean_queue_ns(l), allowed_ns[_i] / 2);
 	ck_assert_uint_le(l->max_queue_ns, allowed_ns[_i] + pages_ns(l, 1));
 	free(l);
+}
+END_TEST
+
+/* One that has a slice of full size here in no time is to have as much to do as if nobody faulted. */
+START_TEST(a_storm_on_a_fast_link)
+{
+	static const uint64_t mbit[] = { 1000, 8000 };
+
+	for (size_t i = 0; i < sizeof(mbit) / sizeof(mbit[0]); i++) {
+		struct link *l = link_new(mbit[i], 200000);
+		uint64_t bytes[LZ_WINDOW_WANTED + 1];
+
+		run(l, SECOND / 10);
+		for (unsigned pace = LZ_WINDOW_CALM; pace <= LZ_WINDOW_WANTED; pace++) {
+			lz_window_set_pace(&l->w, (enum lz_window_pace)pace);
+			bytes[pace] = lz_window_bytes(&l->w);
+		}
+		ck_assert_uint_lt(bytes[LZ_WINDOW_PRESSED], bytes[LZ_WINDOW_CALM]);
+		ck_assert_uint_eq(bytes[LZ_WINDOW_STORM],
+				  bytes[mbit[i] < 2000 ? LZ_WINDOW_PRESSED : LZ_WINDOW_CALM]);
+		free(l);
+	}
 }
 END_TEST
 
@@ -489,6 +512,7 @@ int main(void)
 	tcase_add_test(t, loopback);
 	tcase_add_test(t, a_fast_short_link);
 	tcase_add_loop_test(t, paces, LZ_WINDOW_CALM, LZ_WINDOW_WANTED + 1);
+	tcase_add_test(t, a_storm_on_a_fast_link);
 	tcase_add_test(t, jitter);
 	tcase_add_test(t, ten_times_the_rate);
 	tcase_add_test(t, a_tenth_of_the_rate);
