@@ -32,7 +32,8 @@ uint64_t lz_bench_cool(int fd);
 /* Memory that children forked later write to as well. */
 void *lz_bench_shared(size_t len);
 
-/* A TCP socket that listens on the loopback device, and a connection to it. Neither end waits for small data. */
+/* A TCP socket that listens on the loopback device, and a connection to it.
+ * Neither end waits for small data. */
 int lz_bench_listen(void);
 int lz_bench_dial(int listener);
 void lz_bench_no_delay(int sock);
@@ -67,8 +68,8 @@ void lz_bench_send(int sock, int uffd);
 
 /*
  * A child with @len bytes of missing memory, whose userfaultfd came here as CRIU sends it. It runs
- * @run once told to go (NULL: its memory is there to be filled, not used); @sock hangs up when it has
- * ended.
+ * @run once told to go (NULL: its memory is there to be filled, not used); @sock hangs up when it
+ * has ended.
  */
 struct lz_bench_task {
 	pid_t pid;
@@ -81,8 +82,8 @@ void lz_bench_task_go(struct lz_bench_task *t);
 /* Closes what is still open, waits for its end, dies if that was a bad one. */
 void lz_bench_task_end(struct lz_bench_task *t);
 /*
- * One UFFDIO_COPY, and a WAKE where the page was there. Returns the bytes that are settled: @len, or
- * fewer where a page was present, 0 where the task has ended.
+ * One UFFDIO_COPY, and a WAKE where the page was there. Returns the bytes that are settled: @len,
+ * or fewer where a page was present, 0 where the task has ended.
  */
 uint64_t lz_bench_copy(const struct lz_bench_task *t, uint64_t to, const void *from, uint64_t len);
 

@@ -66,7 +66,8 @@ static void start(struct lazyd *l)
 		lz_drive_die(l, "lazyd_start", r);
 }
 
-/* Until nothing is owed and all is closed; or until @fd, which is watched, hangs up, unless it is -1. */
+/* Until nothing is owed and all is closed;
+ * or until @fd, which is watched, hangs up, unless it is -1. */
 static void serve(struct lazyd *l, int fd)
 {
 	struct pollfd p = { .fd = fd };
@@ -76,7 +77,8 @@ static void serve(struct lazyd *l, int fd)
 		r = lazyd_turn(l, -1);
 		if (r < 0)
 			lz_drive_die(l, "lazyd_turn", r);
-		/* From then on each turn ends at once; a look after every one would be measured along. */
+		/* From then on each turn ends at once; a look after every one
+		 * would be measured along. */
 		if (!r || (fd >= 0 && n % 16 == 0 && poll(&p, 1, 0) != 0))
 			return;
 	}

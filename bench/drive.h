@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What live_lazyd and live_pair share: their options beside those of touch.h, and an engine of liblazyd
- * that serves one task until it has ended, or until all of it is filled.
+ * What live_lazyd and live_pair share: their options beside those of touch.h, and an engine of
+ * liblazyd that serves one task until it has ended, or until all of it is filled.
  */
 #ifndef LZ_DRIVE_H
 #define LZ_DRIVE_H

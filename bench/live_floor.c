@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The floor under fault latency: a handler of poll, read and UFFDIO_COPY out of memory, and nothing
- * else. Another process touches its pages in random order and times each touch that faults. With -b it
- * sweeps meanwhile, and with -k as many threads as well, each an equal part of the memory.
+ * else. Another process touches its pages in random order and times each touch that faults. With -b
+ * it sweeps meanwhile, and with -k as many threads as well, each an equal part of the memory.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * liblazyd upon kinds of memory: private, shared into which pages are copied, shared in which they
- * are in place, and hugetlb. Of each the latency of faults in random order before the start, and the
- * rate at which all of it is filled when nobody touches it. The memory is this process's own and a
- * thread of its touches it; the bytes are in a resident file, or in place.
+ * are in place, and hugetlb. Of each the latency of faults in random order before the start, and
+ * the rate at which all of it is filled when nobody touches it. The memory is this process's own
+ * and a thread of its touches it; the bytes are in a resident file, or in place.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * liblazyd, through its public functions only, where live_floor has a bare handler and raw_copy has
- * bare ioctls: the same tasks, the bytes in a resident file. -m drains a memory that nobody touches.
+ * bare ioctls: the same tasks, the bytes in a resident file. -m drains a memory that nobody
+ * touches.
  */
 #define _GNU_SOURCE 1
 #include <stdio.h>

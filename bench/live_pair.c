@@ -104,7 +104,8 @@ static pid_t start_server(const struct lz_bench_task *task, int listener, int fd
 	return pid;
 }
 
-/* Who has seen the end of a task has not asked for all of it: such a client is no end for a server. */
+/* Who has seen the end of a task has not asked for all of it:
+ * such a client is no end for a server. */
 static void end_server(pid_t pid, int listener)
 {
 	close(listener);

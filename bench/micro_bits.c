@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Nanoseconds per operation on a bit set of as many ranges as are named: every second bit is one. */
+/* Nanoseconds per operation on a bit set of as many ranges as are named:
+ * every second bit is one. */
 #define _GNU_SOURCE 1
 #include <stdlib.h>
 

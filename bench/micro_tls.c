@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * micro_tls NAME CA CERT KEY: what TLS handshakes with that key at both ends cost each end, and the longest call that
- * one makes, during which its loop does nothing else; then the rate of encrypting and of decrypting. One thread, a
- * socket pair, no waiting. Started by tls.sh.
+ * micro_tls NAME CA CERT KEY: what TLS handshakes with that key at both ends cost each end, and the
+ * longest call that one makes, during which its loop does nothing else; then the rate of encrypting
+ * and of decrypting. One thread, a socket pair, no waiting. Started by tls.sh.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>

@@ -2,8 +2,8 @@
 /*
  * The ceiling over drains from a page server, and with -f the floor under its faults: a pair of
  * processes, one of which has the pages in the page cache and sends what is asked for, while the
- * other one asks, receives into a buffer and does UFFDIO_COPY, over the loopback device. No protocol
- * but offset and length, no second connection, nothing kept of what was asked.
+ * other one asks, receives into a buffer and does UFFDIO_COPY, over the loopback device. No
+ * protocol but offset and length, no second connection, nothing kept of what was asked.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is said on a connection of the page server: bytes in become requests, up to a limit; replies go out, as many
- * in one call as are ready. What is said besides pages (to a probe, a hello, a CLOSE) waits until all that was asked
- * before has been answered.
+ * What is said on a connection of the page server: bytes in become requests, up to a limit; replies
+ * go out, as many in one call as are ready. What is said besides pages (to a probe, a hello, a
+ * CLOSE) waits until all that was asked before has been answered.
  */
 #include <errno.h>
 #include <inttypes.h>

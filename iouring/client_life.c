@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a connection of the page server begins, with a TLS handshake or at once, how long it may take over what, and
- * the ways in which it ends. What is said on it meanwhile is client.c's.
+ * How a connection of the page server begins, with a TLS handshake or at once, how long it may take
+ * over what, and the ways in which it ends. What is said on it meanwhile is client.c's.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The sockets of net.h: options, polls through the ring and the calls that move bytes. What a kernel or
- * a kind of socket does not have (a unix socket has no delay to take off) is done without.
+ * The sockets of net.h: options, polls through the ring and the calls that move bytes. What a
+ * kernel or a kind of socket does not have (a unix socket has no delay to take off) is done
+ * without.
  */
 #include "iouring/net.h"
 
@@ -101,8 +102,8 @@ int lz_net_handshake(struct lz_net *n, struct lz_ring *ring)
 }
 
 /*
- * A poll holds the socket, so that it is the cancel, at the next enter, which makes the end of it seen
- * by the peer. A cancel that finds no room in the queue leaves that to the ring's own end.
+ * A poll holds the socket, so that it is the cancel, at the next enter, which makes the end of it
+ * seen by the peer. A cancel that finds no room in the queue leaves that to the ring's own end.
  */
 void lz_net_close(struct lz_net *n, struct lz_ring *ring)
 {
@@ -128,7 +129,8 @@ int lz_net_poll_in(struct lz_net *n, struct lz_ring *ring)
 
 	if (n->polls_in && (!pending || n->nudged))
 		return 0;
-	/* The socket may have no more: what is in the session says so itself, by the one completion there is. */
+	/* The socket may have no more: what is in the session says so itself,
+	 * by the one completion there is. */
 	if (n->polls_in)
 		ret = lz_ring_cancel(ring, lz_net_tag(n, false));
 	else if (pending)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages on their way from a source to a client: a request is cut into replies of a buffer each, these
- * are read, looked at for zeros, given their headers and sent. A reply may lose its buffer to somebody
- * who can use it better, and is read again then: what has been said of it stays said. Knows nothing of
- * connections' lives.
+ * Pages on their way from a source to a client: a request is cut into replies of a buffer each,
+ * these are read, looked at for zeros, given their headers and sent. A reply may lose its buffer to
+ * somebody who can use it better, and is read again then: what has been said of it stays said.
+ * Knows nothing of connections' lives.
  */
 #include <assert.h>
 #include <errno.h>
@@ -13,7 +13,8 @@
 #include "iouring/server_priv.h"
 
 enum { PAGE = LZ_PS_PAGE };
-/* Reads through the ring before it is looked again whether they are for nothing: a miss is as dear as a few. */
+/* Reads through the ring before it is looked again whether they are for nothing:
+ * a miss is as dear as a few. */
 enum { COLD_READS = 32 };
 _Static_assert(LZ_REPLY_PAGES == 16 && LZ_CLIENT_REPLIES == 32, "four and five bits of a tag's id");
 
@@ -83,7 +84,8 @@ void lz_reply_completed(struct lz_client *c, uint32_t id, int32_t res)
 		lz_reply_settle(c, r);
 }
 
-/* What is half sent comes first of all; replies of one request follow one another, to a plain client all. */
+/* What is half sent comes first of all;
+ * replies of one request follow one another, to a plain client all. */
 size_t lz_reply_gather(struct lz_client *c, struct iovec *iov, size_t max, struct lz_reply **of,
 		       unsigned *nr_of)
 {
@@ -157,8 +159,8 @@ void lz_reply_cancel(struct lz_client *c)
 }
 
 /*
- * A plain client is told in one header how much it gets, before the first page has been read: as many
- * of the pages as are in the images one behind the other. It asks for the others again.
+ * A plain client is told in one header how much it gets, before the first page has been read: as
+ * many of the pages as are in the images one behind the other. It asks for the others again.
  */
 static bool lz_reply_promise(struct lz_client *c, struct lz_asked *a)
 {
@@ -290,8 +292,9 @@ static bool lz_reply_reads(struct lz_client *c, struct lz_reply *r, unsigned i)
 }
 
 /*
- * The cheapest way for what is in memory. For what is not, the look itself begins to read it: alone, so that a
- * disk, or the host that has it, is woken for each page. Through the ring many begin together.
+ * The cheapest way for what is in memory. For what is not, the look itself begins to read it:
+ * alone, so that a disk, or the host that has it, is woken for each page. Through the ring many
+ * begin together.
  */
 static bool lz_reply_has_now(struct lz_client *c, const struct lz_source_read *rd)
 {
@@ -307,9 +310,9 @@ static bool lz_reply_has_now(struct lz_client *c, const struct lz_source_read *r
 }
 
 /*
- * A read has ended with @result. What the source does not have is lost: the page that failed, or all
- * behind the source's end; the pages behind a failed one may be good. True if these are being read.
- * What failed for want of something here is not said to be lost.
+ * A read has ended with @result. What the source does not have is lost: the page that failed, or
+ * all behind the source's end; the pages behind a failed one may be good. True if these are being
+ * read. What failed for want of something here is not said to be lost.
  */
 static bool lz_reply_goes_on(struct lz_client *c, struct lz_reply *r, struct lz_source_read *rd,
 			     int64_t result)

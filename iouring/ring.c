@@ -177,8 +177,8 @@ bool lz_ring_look(struct lz_ring *r, uint64_t for_ns)
 
 	(void)lz_ring_submit(r);
 	/*
-	 * The thread that is looked for may be woken on this CPU, and would wait for the end of our slice
-	 * there, which is longer than any look.
+	 * The thread that is looked for may be woken on this CPU, and would wait for the end of our
+	 * slice there, which is longer than any look.
 	 */
 	while (!lz_ring_has_work(r) && lz_ring_now() < until)
 		sched_yield();
@@ -210,8 +210,8 @@ unsigned lz_ring_reap(struct lz_ring *r, struct lz_completion *out, unsigned max
 }
 
 /*
- * From the most wanted set of flags to the least: a kernel says EINVAL to what it does not know. The
- * ring takes no work yet.
+ * From the most wanted set of flags to the least: a kernel says EINVAL to what it does not know.
+ * The ring takes no work yet.
  */
 static int lz_ring_setup(struct io_uring *uring, unsigned entries)
 {
@@ -240,7 +240,8 @@ static int lz_ring_setup(struct io_uring *uring, unsigned entries)
 static int lz_ring_probe(struct io_uring *uring)
 {
 	const unsigned features = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP;
-	/* Not io_uring_get_probe_ring(): that does not tell whether memory or the kernel is at fault. */
+	/* Not io_uring_get_probe_ring(): that does not tell whether memory or
+	 * the kernel is at fault. */
 	union {
 		struct io_uring_probe probe;
 		uint8_t room[sizeof(struct io_uring_probe) +
@@ -261,9 +262,9 @@ static int lz_ring_probe(struct io_uring *uring)
 }
 
 /*
- * What this file never asks for is refused to whoever else gets hold of the ring: a filter of system
- * calls does not see what is asked through one. Then the ring takes work. Linux 5.10, so every kernel
- * that passes the probe.
+ * What this file never asks for is refused to whoever else gets hold of the ring: a filter of
+ * system calls does not see what is asked through one. Then the ring takes work. Linux 5.10, so
+ * every kernel that passes the probe.
  */
 static int lz_ring_restrict(struct io_uring *uring)
 {

@@ -79,7 +79,8 @@ int lz_server_open(struct lz_server **out, const struct lz_server_options *o)
 		goto close_stop;
 	for (unsigned i = 0; i < LZ_SERVER_BUFFERS; i++)
 		s->free[s->nr_free++] = LZ_SERVER_BUFFERS - 1 - i;
-	/* Four times as many completions: two polls a client, their cancels, and all reads at once. */
+	/* Four times as many completions: two polls a client, their cancels,
+	 * and all reads at once. */
 	ret = lz_ring_open(&s->ring, 512 + o->max_clients);
 	if (ret)
 		goto free_pool;
@@ -224,8 +225,8 @@ void lz_server_log(struct lz_server *s, int level, const char *format, ...)
 }
 
 /*
- * Where there is none left, the client whose socket has taken nothing for the longest time gives back
- * what it holds: its pages are read again when it takes them.
+ * Where there is none left, the client whose socket has taken nothing for the longest time gives
+ * back what it holds: its pages are read again when it takes them.
  */
 int lz_server_take_buffer(struct lz_server *s, bool demand)
 {
@@ -376,7 +377,8 @@ static void lz_server_accept_all(struct lz_server *s, unsigned listener)
 		if (fd < 0 && errno == EAGAIN)
 			break;
 		if (fd < 0) {
-			/* No descriptor is free: who waits in the backlog must not keep this thread busy. */
+			/* No descriptor is free: who waits in the backlog must not
+			 * keep this thread busy. */
 			lz_server_log(s, LZ_SERVER_LOG_ERROR, "event=accept-failed reason=\"%s\"",
 				      strerror(errno));
 			s->accept_again = s->now + SECOND;
@@ -413,7 +415,8 @@ static int lz_server_admit(struct lz_server *s, int fd)
 	return 0;
 }
 
-/* One step of one handshake a turn: it may be a signature of a millisecond, and threads wait for pages. */
+/* One step of one handshake a turn: it may be a signature of a millisecond,
+ * and threads wait for pages. */
 static void lz_server_shake(struct lz_server *s)
 {
 	struct lz_client *c = TAILQ_FIRST(&s->shake);

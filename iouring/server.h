@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A page server: connections on one side, page sources on the other, and a bounded number of requests, buffers
- * and bytes between them. Each connection costs a fixed amount; one that lies, stalls or floods is
- * dropped alone. What the images hold is asked of the caller. One thread, one ring.
+ * A page server: connections on one side, page sources on the other, and a bounded number of
+ * requests, buffers and bytes between them. Each connection costs a fixed amount; one that lies,
+ * stalls or floods is dropped alone. What the images hold is asked of the caller. One thread, one
+ * ring.
  */
 #ifndef LZ_SERVER_H
 #define LZ_SERVER_H
@@ -19,8 +20,8 @@ struct lz_server;
 
 struct lz_server_options {
 	/*
-	 * Where the pages of task @pid at @vaddr are: how many of the next @max lie one behind the other at
-	 * *offset of *source. 0: not here. -ENOENT: no such task.
+	 * Where the pages of task @pid at @vaddr are: how many of the next @max lie one behind the
+	 * other at *offset of *source. 0: not here. -ENOENT: no such task.
 	 */
 	int64_t (*find)(void *arg, uint32_t pid, uint64_t vaddr, uint64_t max,
 			struct lz_source **source, uint64_t *offset);
@@ -28,17 +29,19 @@ struct lz_server_options {
 	/* A page at @offset of @source cannot be had: its read has ended with @result. Or NULL. */
 	void (*lost)(void *arg, const struct lz_source *source, uint64_t offset, int64_t result);
 	void *arg;
-	/* What limits are measured with, in nanoseconds that never go back. NULL: the system's monotonic clock. */
+	/* What limits are measured with, in nanoseconds that never go back.
+	 * NULL: the system's monotonic clock. */
 	uint64_t (*clock)(void);
 	struct lz_giver_options giver;
 	uint32_t max_clients; /* connections */
 	uint64_t idle_ns;     /* a client that neither asks nor takes is dropped; 0: never */
 	/*
-	 * Who has said nothing at all, half a header, hello or TLS handshake, or does not close after CLOSE is
-	 * dropped after so long. 0: 60 s, 10 s, 10 s.
+	 * Who has said nothing at all, half a header, hello or TLS handshake, or does not close
+	 * after CLOSE is dropped after so long. 0: 60 s, 10 s, 10 s.
 	 */
 	uint64_t silent_ns, header_ns, close_ns;
-	/* Looks for what threads wait for so long before it sleeps, while that finds some; 0: never. */
+	/* Looks for what threads wait for so long before it sleeps,
+	 * while that finds some; 0: never. */
 	uint64_t busy_poll_ns;
 	bool once; /* ends when its first client has had all it wants */
 	const struct lz_tls
@@ -51,8 +54,8 @@ struct lz_server_stats {
 };
 
 /*
- * The options are copied; the sources that find() names must outlive the server. The thread that calls
- * this is the one that serves: fork first. As lz_ring_open() where there is no io_uring.
+ * The options are copied; the sources that find() names must outlive the server. The thread that
+ * calls this is the one that serves: fork first. As lz_ring_open() where there is no io_uring.
  */
 int lz_server_open(struct lz_server **out, const struct lz_server_options *o);
 /* Ends what is there at once, and waits for reads that cannot be taken back. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What server.c (the turn, listening, time), client_life.c and client.c (one connection) and reply.c (pages on
- * their way out) share. Nobody else includes it. The memory of a server is what is named here: a number
- * of buffers for all, and a fixed amount for each connection.
+ * What server.c (the turn, listening, time), client_life.c and client.c (one connection) and
+ * reply.c (pages on their way out) share. Nobody else includes it. The memory of a server is what
+ * is named here: a number of buffers for all, and a fixed amount for each connection.
  */
 #ifndef LZ_SERVER_PRIV_H
 #define LZ_SERVER_PRIV_H
@@ -15,22 +15,30 @@
 #include "iouring/spin.h"
 
 enum {
-	/* 4 MiB keep a few disks busy; what is in the page cache passes through the same few of them. */
+	/* 4 MiB keep a few disks busy; what is in the page cache passes through
+	 * the same few of them. */
 	LZ_SERVER_BUFFERS = 64,
-	/* Kept for streams that threads wait for, whatever the others have taken; and the other way round. */
+	/* Kept for streams that threads wait for, whatever the others have taken;
+	 * and the other way round. */
 	LZ_SERVER_RESERVE = 8,
 	LZ_SERVER_LISTENERS = 8,
 	LZ_REPLY_PAGES = 16, /* of one buffer */
-	/* Reads under way for one client, and what it has not taken yet: 2 MiB. Where it asks for single pages
-	 * so many keep a disk busy that wants 16 at a time, while those that have come are sent. */
+	/*
+	 * Reads under way for one client, and what it has not taken yet: 2 MiB. Where it asks for
+	 * single pages so many keep a disk busy that wants 16 at a time, while those that have come
+	 * are sent.
+	 */
 	LZ_CLIENT_REPLIES = 32,
-	/* Requests that wait; their ranges wait with them. A client with more to ask is not read from. */
+	/* Requests that wait; their ranges wait with them.
+	 * A client with more to ask is not read from. */
 	LZ_CLIENT_REQUESTS = 64,
 	LZ_CLIENT_RANGES = 1024,
 	LZ_CLIENT_IN = 8192,
-	/* One plain reply has one header: what is said there must be found out first. CRIU asks for no more. */
+	/* One plain reply has one header: what is said there must be found out first.
+	 * CRIU asks for no more. */
 	LZ_CLIENT_PLAIN_PAGES = 1024,
-	/* Encrypted in a turn for all clients: under a millisecond, in which nobody else is served. */
+	/* Encrypted in a turn for all clients: under a millisecond,
+	 * in which nobody else is served. */
 	LZ_SERVER_SEALED = 1 << 20,
 };
 
@@ -123,7 +131,8 @@ struct lz_client {
 	unsigned asked_at, nr_asked, range_at, nr_ranges;
 	/* In use; of these with a buffer, and robbed of it; reads under way. */
 	unsigned nr_replies, nr_held, nr_bare, nr_reading;
-	/* What had to be read from here was not in memory: so many reads do not look for that first. */
+	/* What had to be read from here was not in memory:
+	 * so many reads do not look for that first. */
 	const struct lz_source *cold;
 	unsigned nr_cold;
 	uint32_t serial;
@@ -154,10 +163,11 @@ struct lz_server {
 	struct lz_server_stats stats;
 	int stop_fd;
 	bool finishing, done;
-	bool moved; /* since the last look at the queues of work something got into them, or a buffer free */
+	bool moved; /* since the last look work got into the queues, or a buffer free */
 	struct lz_listener listener[LZ_SERVER_LISTENERS];
 	unsigned nr_listeners;
-	/* The shortest of the limits; when to look at them, and at the listeners after a pause: UINT64_MAX: not. */
+	/* The shortest of the limits; when to look at them,
+	 * and at the listeners after a pause: UINT64_MAX: not. */
 	uint64_t shortest_ns, next_check, accept_again;
 	uint64_t now;        /* of this turn */
 	unsigned nr_working; /* clients that want a buffer or have one */
@@ -220,15 +230,17 @@ __attribute__((format(printf, 2, 3))) void lz_client_fail(struct lz_client *c, c
 
 /* ---- reply.c ---- */
 /*
- * Uses @buffer for what its client wants next: a reply that lost its buffer, or as much as fits of the
- * oldest request. Returns the pages that were looked at; 0: the buffer was not needed and was given back.
+ * Uses @buffer for what its client wants next: a reply that lost its buffer, or as much as fits of
+ * the oldest request. Returns the pages that were looked at; 0: the buffer was not needed and was
+ * given back.
  */
 unsigned lz_reply_begin(struct lz_client *c, int buffer);
 /* Could begin() do something? */
 bool lz_reply_wanted(const struct lz_client *c);
 /* A completion of LZ_TAG_READ for this client: @id as in its tag. */
 void lz_reply_completed(struct lz_client *c, uint32_t id, int32_t res);
-/* Vectors of what can be sent now, at most @max; which replies they are of: at most LZ_CLIENT_REPLIES. */
+/* Vectors of what can be sent now, at most @max;
+ * which replies they are of: at most LZ_CLIENT_REPLIES. */
 size_t lz_reply_gather(struct lz_client *c, struct iovec *iov, size_t max, struct lz_reply **of,
 		       unsigned *nr_of);
 /* The first @len bytes of what was gathered have been sent. */

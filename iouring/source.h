@@ -3,8 +3,8 @@
  * A page source: something that has the bytes of pages at offsets. The narrow interface behind
  * which image files, a page server or another process's memory are one thing to the loop.
  *
- * A read is begun into a buffer and ends exactly once: with all of its bytes, with fewer (the source
- * ends there) or with -errno. Short reads in between are the source's own business:
+ * A read is begun into a buffer and ends exactly once: with all of its bytes, with fewer (the
+ * source ends there) or with -errno. Short reads in between are the source's own business:
  * lz_source_completed() is told of every completion and says whether that was the end.
  */
 #ifndef LZ_SOURCE_H
@@ -19,7 +19,8 @@
 struct lz_ring;
 struct lz_source;
 
-/* A read in flight, kept by the loop for the source: one a request. @have and @retries begin at 0. */
+/* A read in flight, kept by the loop for the source: one a request.
+ * @have and @retries begin at 0. */
 struct lz_source_read {
 	struct lz_source *source;
 	uint64_t offset;
@@ -33,13 +34,13 @@ struct lz_source_read {
 
 struct lz_source_ops {
 	/*
-	 * Starts @r, or goes on with it at r->have. 0 or -errno; then nothing is in flight. It ends by a
-	 * completion of LZ_TAG_READ, or as the source's own header says.
+	 * Starts @r, or goes on with it at r->have. 0 or -errno; then nothing is in flight. It ends
+	 * by a completion of LZ_TAG_READ, or as the source's own header says.
 	 */
 	int (*begin)(struct lz_source *s, struct lz_ring *ring, struct lz_source_read *r);
 	/*
-	 * Reads [offset, offset + len) into @to if that can be done without waiting for a disk; false,
-	 * with @to undefined, otherwise. The cheapest way for a page or two.
+	 * Reads [offset, offset + len) into @to if that can be done without waiting for a disk;
+	 * false, with @to undefined, otherwise. The cheapest way for a page or two.
 	 */
 	bool (*read_now)(struct lz_source *s, uint64_t offset, void *to, size_t len);
 	/*
@@ -48,19 +49,19 @@ struct lz_source_ops {
 	 */
 	bool (*resident)(struct lz_source *s, uint64_t offset, size_t len);
 	/*
-	 * Are they mapped and resident, so that a copy from where at() says is cheaper than read_now()?
-	 * NULL: never.
+	 * Are they mapped and resident, so that a copy from where at() says is cheaper than
+	 * read_now()? NULL: never.
 	 */
 	bool (*at_hand)(struct lz_source *s, uint64_t offset, size_t len);
 	/*
-	 * There is nothing else to do: puts more of it at hand, for some microseconds. False if there is
-	 * no more to put. NULL: never.
+	 * There is nothing else to do: puts more of it at hand, for some microseconds. False if
+	 * there is no more to put. NULL: never.
 	 */
 	bool (*prepare)(struct lz_source *s);
 	/*
-	 * They will be read soon, slice by slice: brings them into memory. 0: they are there, or that
-	 * cannot be done; 1: it was begun, and ends by a completion of @tag, whatever its result.
-	 * NULL: never.
+	 * They will be read soon, slice by slice: brings them into memory. 0: they are there, or
+	 * that cannot be done; 1: it was begun, and ends by a completion of @tag, whatever its
+	 * result. NULL: never.
 	 */
 	int (*fetch)(struct lz_source *s, struct lz_ring *ring, uint64_t offset, size_t len,
 		     struct lz_tag tag);
@@ -71,13 +72,14 @@ struct lz_source_ops {
 	 */
 	const void *(*at)(struct lz_source *s, uint64_t offset, size_t len);
 	/*
-	 * Is the next call of resident() one of those that take down what is mapped, and map anew? NULL: none
-	 * does.
+	 * Is the next call of resident() one of those that take down what is mapped, and map anew?
+	 * NULL: none does.
 	 */
 	bool (*renews)(const struct lz_source *s);
 	/*
-	 * Are its bytes no longer those that it was opened for? Then it gives none any more, and what
-	 * it gave in the milliseconds before that was noticed is in doubt. NULL: it never changes.
+	 * Are its bytes no longer those that it was opened for? Then it gives none any more, and
+	 * what it gave in the milliseconds before that was noticed is in doubt. NULL: it never
+	 * changes.
 	 */
 	bool (*has_changed)(struct lz_source *s);
 	void (*close)(struct lz_source *s);
@@ -99,8 +101,9 @@ bool lz_source_completed(struct lz_source_read *r, struct lz_ring *ring, int32_t
  * outlive the source. From @size on nothing is resident or mapped.
  *
  * @as: how the file was when it was decided what is in it; NULL: it may change. Written to since
- * then it has changed (its reads are -ESTALE); of one that has only got holes, which it had none of,
- * the rest is still good (those are -ENODATA). Looked at once a tick of the clock, while it is used.
+ * then it has changed (its reads are -ESTALE); of one that has only got holes, which it had none
+ * of, the rest is still good (those are -ENODATA). Looked at once a tick of the clock, while it is
+ * used.
  */
 struct lz_file_look {
 	int64_t mtime_ns;

@@ -5,9 +5,10 @@
  * lost it connects anew with back-off and asks again for what has not come. Reads wait meanwhile;
  * only when nothing has come for the time the caller set do they fail, and from then on all do.
  *
- * A read is whole pages, LZ_STREAM_READ_MAX bytes at most, from have == 0 on; one too many for the table, in
- * which it takes a place for each LZ_STREAM_PAGES_MAX pages, is -EBUSY. It ends by a call of @ended, from within any function here that is given the ring but
- * lz_stream_close(). @ended may begin reads; it must not close the stream.
+ * A read is whole pages, LZ_STREAM_READ_MAX bytes at most, from have == 0 on; one too many for the
+ * table, in which it takes a place for each LZ_STREAM_PAGES_MAX pages, is -EBUSY. It ends by a call
+ * of @ended, from within any function here that is given the ring but lz_stream_close(). @ended may
+ * begin reads; it must not close the stream.
  */
 #ifndef LZ_STREAM_H
 #define LZ_STREAM_H

@@ -3,8 +3,8 @@
  * The reads that wait for pages of a page server: what is missing of each, a bit a page, what of
  * that has been asked for, and on a connection which request asked. A read may take several
  * requests: what a plain peer left out and what was lost with a connection is asked for by requests
- * of its own. One of more pages than there are bits, as of a page of 2 MiB, is kept in parts, and ends
- * when the last of them has come.
+ * of its own. One of more pages than there are bits, as of a page of 2 MiB, is kept in parts, and
+ * ends when the last of them has come.
  */
 #include "iouring/stream_priv.h"
 
@@ -134,7 +134,8 @@ int lz_stream_read_begin(struct lz_stream *s, struct lz_source_read *r)
 	return 0;
 }
 
-/* The first part of @r from slot @i on, if it has more than that of slot @one; LZ_STREAM_READS_MAX: no more. */
+/* The first part of @r from slot @i on, if it has more than that of slot @one;
+ * LZ_STREAM_READS_MAX: no more. */
 static uint16_t next_part(const struct lz_stream *s, uint16_t one, uint16_t i)
 {
 	const struct lz_source_read *r = s->read[one].r;

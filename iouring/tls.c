@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A TLS session between net.c and a socket. It has a buffer each way of its own, so that a call into
- * the kernel moves several records, and so that GnuTLS, asked to send, always can: what it has
+ * A TLS session between net.c and a socket. It has a buffer each way of its own, so that a call
+ * into the kernel moves several records, and so that GnuTLS, asked to send, always can: what it has
  * encrypted waits here, not in there, and no call of its need be repeated.
  */
 #include <assert.h>
@@ -205,10 +205,10 @@ static void lz_tls_forked(void)
 }
 
 /*
- * GnuTLS notices a fork() by a handler of it, and then draws random numbers of its own. The handler is
- * not called for a clone(): two workers that `lazyd fill` starts so, by a process in which GnuTLS has been
- * used, would draw the same ones, and two signatures with one random number give the key away. To begin anew
- * is all that GnuTLS offers.
+ * GnuTLS notices a fork() by a handler of it, and then draws random numbers of its own. The handler
+ * is not called for a clone(): two workers that `lazyd fill` starts so, by a process in which
+ * GnuTLS has been used, would draw the same ones, and two signatures with one random number give
+ * the key away. To begin anew is all that GnuTLS offers.
  */
 void lz_tls_own_random(void)
 {
@@ -346,7 +346,8 @@ static int lz_tls_break(struct lz_tls_session *s, int ret)
 		(void)gnutls_alert_send_appropriate(s->gnutls, ret);
 	lz_tls_explain(s, ret);
 	s->state = LZ_TLS_BROKEN;
-	/* What the socket does not take now is lost; no flush, for that might find another reason. */
+	/* What the socket does not take now is lost;
+	 * no flush, for that might find another reason. */
 	if (!socket)
 		(void)send(s->fd, s->out + s->out_at, s->out_len - s->out_at,
 			   MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -428,7 +429,8 @@ static int lz_tls_seal(struct lz_tls_session *s, const struct iovec *iov, size_t
 	return 0;
 }
 
-/* A record's worth of bytes behind the first @skip: where they are, or a copy of those that are apart. */
+/* A record's worth of bytes behind the first @skip:
+ * where they are, or a copy of those that are apart. */
 static size_t lz_tls_gather(const struct iovec *iov, size_t nr, size_t skip, bool joins,
 			    const uint8_t **bytes, uint8_t copy[RECORD])
 {

@@ -24,7 +24,8 @@ struct lz_tls_options {
 	const char *name; /* whom the peer's certificate must name; NULL: anybody that is trusted */
 };
 
-/* What a session is made from. Never changes: any number of sessions use it, and children made by fork too. */
+/* What a session is made from. Never changes:
+ * any number of sessions use it, and children made by fork too. */
 struct lz_tls;
 /* One connection's. */
 struct lz_tls_session;
@@ -34,8 +35,9 @@ int lz_tls_new(struct lz_tls **out, const struct lz_tls_options *o, char why[LZ_
 void lz_tls_free(struct lz_tls *t);
 
 /*
- * Sees to it that the process, though it was made by a bare clone() after lz_tls_new(), draws random numbers of its
- * own. Done by each new session; here for who may not open files any more then.
+ * Sees to it that the process, though it was made by a bare clone() after lz_tls_new(), draws
+ * random numbers of its own. Done by each new session; here for who may not open files any more
+ * then.
  */
 void lz_tls_own_random(void);
 /* Over @fd, which is non-blocking and stays the caller's; @t outlives it. */
@@ -44,24 +46,27 @@ int lz_tls_session_new(struct lz_tls_session **out, const struct lz_tls *t, int 
 void lz_tls_session_free(struct lz_tls_session *s, bool orderly);
 
 /*
- * Goes on with the handshake as far as that can be done now: at most one signature. 0: done; -EAGAIN;
+ * Goes on with the handshake as far as that can be done now: at most one signature. 0: done;
+ * -EAGAIN;
  * -EACCES: one end will not have the other, or it does not speak TLS; else -errno. Once it is over
  * every call says the same.
  */
 int lz_tls_handshake(struct lz_tls_session *s);
 /*
- * As recvmsg(): fewer bytes than there is room for mean that the socket has no more, 0 that the peer
- * has ended it in an orderly way. -ECONNRESET: it is cut. -EACCES: the peer will not have us.
+ * As recvmsg(): fewer bytes than there is room for mean that the socket has no more, 0 that the
+ * peer has ended it in an orderly way. -ECONNRESET: it is cut. -EACCES: the peer will not have us.
  */
 int64_t lz_tls_recv(struct lz_tls_session *s, const struct iovec *iov, size_t nr);
 /*
- * As sendmsg(), with one rule more: what was not taken is what the next call begins with. The last byte
- * is not said to be sent before the socket has taken all, so that who is told "all" need not come back.
+ * As sendmsg(), with one rule more: what was not taken is what the next call begins with. The last
+ * byte is not said to be sent before the socket has taken all, so that who is told "all" need not
+ * come back.
  */
 int64_t lz_tls_send(struct lz_tls_session *s, const struct iovec *iov, size_t nr);
 /*
- * What lies in several vectors goes into one record from now on. A CRIU reads once for each time that its socket
- * becomes readable, and forgets what is left of a record then: it must get a header in one of its own.
+ * What lies in several vectors goes into one record from now on. A CRIU reads once for each time
+ * that its socket becomes readable, and forgets what is left of a record then: it must get a header
+ * in one of its own.
  */
 void lz_tls_join(struct lz_tls_session *s);
 /* Something can be received, or said of the end, that the socket will not become readable for. */
@@ -75,7 +80,8 @@ const char *lz_tls_why(const struct lz_tls_session *s);
 /* The name in the peer's certificate; empty before the handshake is done. */
 const char *lz_tls_peer(const struct lz_tls_session *s);
 
-/* How one begins who speaks TLS where plain text is expected: the asker's end, and a server's answer. */
+/* How one begins who speaks TLS where plain text is expected:
+ * the asker's end, and a server's answer. */
 static inline bool lz_tls_is_hello(const uint8_t *bytes, size_t len)
 {
 	return len > 1 && bytes[0] == 0x16 && bytes[1] == 3;

@@ -168,7 +168,8 @@ static int lz_tls_trust(struct lz_tls *t, const struct lz_tls_options *o, char *
 	int ret;
 
 	if (!o->cacert) {
-		/* That there is none is no failure yet: a peer will not be trusted, and that is said. */
+		/* That there is none is no failure yet:
+		 * a peer will not be trusted, and that is said. */
 		(void)gnutls_certificate_set_x509_system_trust(t->creds);
 		if (access(file, F_OK) != 0)
 			return 0;

@@ -184,8 +184,9 @@ static int resolve(struct lz_chain *c, uint64_t start, uint64_t end, struct lz_c
 }
 
 /*
- * The next stretch, at or behind c->at, of the newest snapshot's record that is wanted: all of it, or
- * what lies in one lazy area; empty if the record has no more. What is passed over is the restorer's.
+ * The next stretch, at or behind c->at, of the newest snapshot's record that is wanted: all of it,
+ * or what lies in one lazy area; empty if the record has no more. What is passed over is the
+ * restorer's.
  */
 static struct lz_range next_wanted(struct lz_chain *c)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A task's pagemap and those of its parent snapshots, flattened: an iterator over the lazy pages (or
- * all) of the newest snapshot, in ascending order, each with the snapshot that has its bytes. One cursor a
- * snapshot, each going through its records once. Pure.
+ * A task's pagemap and those of its parent snapshots, flattened: an iterator over the lazy pages
+ * (or all) of the newest snapshot, in ascending order, each with the snapshot that has its bytes.
+ * One cursor a snapshot, each going through its records once. Pure.
  */
 #ifndef LZ_CHAIN_H
 #define LZ_CHAIN_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A directory of CRIU images, read into memories: hands spans of bytes to the pure parsers and turns
- * what they refuse into one sentence that names file, record and byte.
+ * A directory of CRIU images, read into memories: hands spans of bytes to the pure parsers and
+ * turns what they refuse into one sentence that names file, record and byte.
  */
 #ifndef LZ_FILES_H
 #define LZ_FILES_H
@@ -50,21 +50,22 @@ uint32_t lz_images_depth(const struct lz_images *i);
  * The lazy memory of task @pid: plan, first segments, open pages files of every level. A page that
  * is lazy and stored nowhere in the chain is -ENODATA (its bytes are with a live source) unless
  * @report is given: then absent pages are counted and left out. A pages file that is shorter than
- * its pagemap says is not an error here: its pages are lost when they are read. The memory's sources
- * are numbered in the order in which ascending pages first need them, levels nobody needs are not
- * opened. A dead task has an empty memory. @out NULL: only @report is wanted, no pages file is opened.
+ * its pagemap says is not an error here: its pages are lost when they are read. The memory's
+ * sources are numbered in the order in which ascending pages first need them, levels nobody needs
+ * are not opened. A dead task has an empty memory. @out NULL: only @report is wanted, no pages file
+ * is opened.
  */
 int lz_images_memory(struct lz_images *i, uint32_t pid, struct lz_memory **out,
 		     struct lz_task_report *report, struct lz_why *why);
 /*
- * From now on memory() leaves to a page server what CRIU would: what the newest snapshot has, though
- * it be here, and what none has; and what a parent has whose pages file is not here. Such pages are
- * in the memory's remote source.
+ * From now on memory() leaves to a page server what CRIU would: what the newest snapshot has,
+ * though it be here, and what none has; and what a parent has whose pages file is not here. Such
+ * pages are in the memory's remote source.
  */
 void lz_images_set_remote(struct lz_images *i);
 /*
- * For who serves these pages: every page of @pid that the chain has stored, lazy or not, in whatever
- * areas. No segments, no remote source, whatever was set; mm-<pid>.img is not needed.
+ * For who serves these pages: every page of @pid that the chain has stored, lazy or not, in
+ * whatever areas. No segments, no remote source, whatever was set; mm-<pid>.img is not needed.
  */
 int lz_images_pages(struct lz_images *i, uint32_t pid, struct lz_memory **out, struct lz_why *why);
 /*

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a directory of images is made of, for the files that read it: files.c, load.c, identity.c. */
+/* What a directory of images is made of, for the files that read it:
+ * files.c, load.c, identity.c. */
 #ifndef LZ_FILES_PRIV_H
 #define LZ_FILES_PRIV_H
 

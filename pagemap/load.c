@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The memory of one task, read from its images. What stands in the records of a pagemap is chain.c's,
- * which areas are lazy is vmas.c's; here they are brought together with the files that have the bytes.
+ * The memory of one task, read from its images. What stands in the records of a pagemap is
+ * chain.c's, which areas are lazy is vmas.c's; here they are brought together with the files that
+ * have the bytes.
  */
 #include <errno.h>
 #include <inttypes.h>

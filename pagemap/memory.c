@@ -146,7 +146,8 @@ int lz_memory_number(struct lz_memory *m, struct lz_piece *piece)
 	return 0;
 }
 
-/* The source of what is put together, and the plan of where its parts are: with the first of them. */
+/* The source of what is put together, and the plan of where its parts are:
+ * with the first of them. */
 static int begin_parts(struct lz_memory *m)
 {
 	struct lz_memory_source source = {
@@ -216,7 +217,8 @@ size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len
 	const struct lz_run *run = NULL;
 	size_t nr = 0;
 
-	/* Runs never touch: where addresses go on, so do these offsets, and the plan has joined them. */
+	/* Runs never touch: where addresses go on, so do these offsets,
+	 * and the plan has joined them. */
 	for (; offset < end && nr < max; nr++) {
 		run = lz_plan_run_near(m->plan, run, offset >> shift);
 		assert(m->source[run->source].kind == LZ_FROM_REMOTE && run->page_shift == shift &&

@@ -60,7 +60,8 @@ struct lz_memory {
 	size_t nr_segs;
 	struct lz_memory_source *source;
 	size_t nr_sources;
-	/* Where the bytes of PARTS are, in pages of 4 KiB; what it does not hold of them is zero. NULL: none. */
+	/* Where the bytes of PARTS are, in pages of 4 KiB;
+	 * what it does not hold of them is zero. NULL: none. */
 	struct lz_plan *parts;
 	uint32_t parts_source;
 };
@@ -69,13 +70,14 @@ int lz_memory_new(struct lz_memory **out);
 /* Takes @fd on success. Returns the source's index or -errno. @name is copied. */
 int lz_memory_add_source(struct lz_memory *m, int fd, const char *name);
 /*
- * The page server's part in it, as a source: its index, or -EEXIST if there is one. The offset of a page
- * in it is the page's number in the plan << its shift: so what the plan has one behind the other is one
- * behind the other there too, whatever holes lie between. The plan is told of it. @name is copied.
+ * The page server's part in it, as a source: its index, or -EEXIST if there is one. The offset of a
+ * page in it is the page's number in the plan << its shift: so what the plan has one behind the
+ * other is one behind the other there too, whatever holes lie between. The plan is told of it.
+ * @name is copied.
  */
 int lz_memory_add_remote(struct lz_memory *m, uint32_t pid, const char *name);
-/* Sets the offset of @piece, of that source, which is to be added next; needless where all are of 4 KiB.
- * -EINVAL: its pages are of another size than those before. */
+/* Sets the offset of @piece, of that source, which is to be added next;
+ * needless where all are of 4 KiB. -EINVAL: its pages are of another size than those before. */
 int lz_memory_number(struct lz_memory *m, struct lz_piece *piece);
 /* What is in place, as a source: the offset of a page in it is its identity. @name is copied. */
 int lz_memory_add_place(struct lz_memory *m, const char *name);
@@ -83,20 +85,22 @@ int lz_memory_add_place(struct lz_memory *m, const char *name);
 int lz_memory_add_process(struct lz_memory *m, int fd, const char *name);
 int lz_memory_add_call(struct lz_memory *m, const struct lz_memory_call *call, const char *name);
 /*
- * Adds to the plan a piece of large pages that begins or ends within one, or lies in its file where such
- * pages do not: it has to be of whole 4 KiB. Pages that it has whole are that file's, others are put together
- * from this piece and those that follow, as a source in which the offset of a page is its identity.
+ * Adds to the plan a piece of large pages that begins or ends within one, or lies in its file where
+ * such pages do not: it has to be of whole 4 KiB. Pages that it has whole are that file's, others
+ * are put together from this piece and those that follow, as a source in which the offset of a page
+ * is its identity.
  */
 int lz_memory_add_parts(struct lz_memory *m, const struct lz_piece *piece);
 /*
- * The addresses of what is at [offset, offset + len) of the remote source, whole pages of 4 KiB, all of it there:
- * ascending ranges, none of which begins where the last ends. Stops after @max of them; len >> 12
- * are always enough. Returns how many. O(log n)
+ * The addresses of what is at [offset, offset + len) of the remote source, whole pages of 4 KiB,
+ * all of it there: ascending ranges, none of which begins where the last ends. Stops after @max of
+ * them; len >> 12 are always enough. Returns how many. O(log n)
  */
 size_t lz_memory_ranges(const struct lz_memory *m, uint64_t offset, uint64_t len,
 			struct lz_memory_range *out, size_t max);
 /*
- * A stretch of address space that is to be served: what no piece covers in it is zero. In any order;
+ * A stretch of address space that is to be served: what no piece covers in it is zero. In any
+ * order;
  * -EINVAL if it is empty, unaligned, overlaps another, or its identity is not its start.
  */
 int lz_memory_add_seg(struct lz_memory *m, const struct lz_seg *seg);

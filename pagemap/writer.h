@@ -34,10 +34,10 @@ struct lz_writer;
 int lz_writer_open(struct lz_writer **out, int dirfd, uint32_t pid, uint32_t pages_id,
 		   enum lz_pagemap_format format, struct lz_why *why);
 /*
- * Adds nr_pages pages of 4096 bytes from @vaddr on, ascending. @bytes only with LZ_PAGE_PRESENT; NULL
- * there too leaves a hole in the pages file: zeros that take no room. Adjacent entries with equal
- * flags become one record. -EINVAL or -EFBIG, with nothing changed, for what no reader would take;
- * after any other failure all that follows fails too, close() included.
+ * Adds nr_pages pages of 4096 bytes from @vaddr on, ascending. @bytes only with LZ_PAGE_PRESENT;
+ * NULL there too leaves a hole in the pages file: zeros that take no room. Adjacent entries with
+ * equal flags become one record. -EINVAL or -EFBIG, with nothing changed, for what no reader would
+ * take; after any other failure all that follows fails too, close() included.
  */
 int lz_writer_add(struct lz_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32_t flags,
 		  const void *bytes, struct lz_why *why);

@@ -66,8 +66,8 @@ void lz_giver_init(struct lz_giver *g, const struct lz_giver_options *o);
  * Takes bytes until something has happened: *ev. Returns how many were taken (0 .. len), or
  * -EBADMSG, with a sentence in g->why, for what no client may send: unknown commands, uploads (ADD
  * and the like are not taken here), bad ranges, a hello of another version, page size or identity
- * (then g->say holds the refusal to be sent before the connection is closed), a hello that there is no
- * memory for (then it does not).
+ * (then g->say holds the refusal to be sent before the connection is closed), a hello that there is
+ * no memory for (then it does not).
  */
 int64_t lz_giver_take(struct lz_giver *g, const uint8_t *bytes, size_t len,
 		      enum lz_giver_event_type *ev);

@@ -40,8 +40,8 @@ size_t lz_hello_put_welcome(const struct lz_welcome *w, uint8_t out[LZ_HELLO_MAX
  */
 int64_t lz_hello_frame(const uint8_t *in, size_t len);
 /*
- * @in: the frame's payload. -EBADMSG if it is no such message, -ENOMEM. What peers wrote as text is made
- * printable.
+ * @in: the frame's payload. -EBADMSG if it is no such message, -ENOMEM. What peers wrote as text is
+ * made printable.
  */
 int lz_hello_get(const uint8_t *in, size_t len, struct lz_hello *h);
 int lz_hello_get_welcome(const uint8_t *in, size_t len, struct lz_welcome *w);

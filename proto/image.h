@@ -40,7 +40,8 @@ void lz_image_put_size(uint8_t to[4], uint32_t size);
 
 /* Checks the magic numbers. -EBADMSG if they are not those of @magic; @i says why. */
 int lz_image_init(struct lz_image *i, const void *bytes, size_t len, enum lz_image_magic magic);
-/* 1 and the next record, 0 at the end, -EBADMSG where the file is cut off or not made of records. */
+/* 1 and the next record, 0 at the end, -EBADMSG where the file is cut off or
+ * not made of records. */
 int lz_image_next(struct lz_image *i, const uint8_t **payload, size_t *len);
 /* Says what is wrong with the record last given, and returns @err. */
 int lz_image_refuse(struct lz_image *i, int err, const char *format, ...)

@@ -17,7 +17,8 @@ struct lz_addr {
  * looked at. Prints what is wrong; 0 or -1.
  */
 int lz_addr_parse(struct lz_addr *a, const char *address, const char *port);
-/* A listening socket; the unix path must not be in use, a dead one is replaced. Its mode is 0600. -errno. */
+/* A listening socket; the unix path must not be in use, a dead one is replaced.
+ * Its mode is 0600. -errno. */
 int lz_addr_listen(const struct lz_addr *a);
 /* A connecting one. -errno. */
 int lz_addr_connect(const struct lz_addr *a);

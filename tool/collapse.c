@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Blocks are found as the pages of a live process are (live_pages.c), in areas that smaps calls eligible. */
+/* Blocks are found as the pages of a live process are (live_pages.c),
+ * in areas that smaps calls eligible. */
 #include "tool/collapse.h"
 
 #include <errno.h>
@@ -46,7 +47,8 @@ static int add_area(const struct lz_maps_area *a, void *task)
 	return a->may_be_huge && !a->is_shared ? lz_live_pages_add_area(task, a) : 0;
 }
 
-/* 0, or what ends it all: who has ended, may not be asked, or is of a kernel that does not know this. */
+/* 0, or what ends it all: who has ended, may not be asked,
+ * or is of a kernel that does not know this. */
 static int collapse_block(int pidfd, uint64_t at, uint64_t len, struct lz_collapsed *to)
 {
 	struct iovec block = { .iov_base = (void *)(uintptr_t)at, .iov_len = len };

@@ -38,11 +38,12 @@ struct ruleset {
 /* ---- capabilities ---- */
 
 /*
- * Of fill: the last resort kills tasks, which may be another user's. Of images that are another user's
- * mincore() tells CAP_FOWNER the truth, and nobody else: without it they would all be read through the
- * ring. Huge pages in another process take CAP_SYS_NICE, and CAP_SYS_PTRACE where that one may do more
- * than this or is another user's. Nothing more that it does asks for one: what a userfaultfd does it does for whoever holds it,
- * files are open, and memory is locked by the limit. Of serve: none.
+ * Of fill: the last resort kills tasks, which may be another user's. Of images that are another
+ * user's mincore() tells CAP_FOWNER the truth, and nobody else: without it they would all be read
+ * through the ring. Huge pages in another process take CAP_SYS_NICE, and CAP_SYS_PTRACE where that
+ * one may do more than this or is another user's. Nothing more that it does asks for one: what a
+ * userfaultfd does it does for whoever holds it, files are open, and memory is locked by the limit.
+ * Of serve: none.
  */
 static const struct {
 	cap_value_t cap;
@@ -173,8 +174,8 @@ static int add_exception(int set, const struct exception *x)
 }
 
 /*
- * From here on what is in @refused cannot be done, but for two exceptions. What is open stays what it
- * was. Landlock's version, or -errno.
+ * From here on what is in @refused cannot be done, but for two exceptions. What is open stays what
+ * it was. Landlock's version, or -errno.
  */
 static int refuse_names(struct ruleset refused, const struct exception but[2])
 {
@@ -200,8 +201,8 @@ static int refuse_names(struct ruleset refused, const struct exception but[2])
 }
 
 /*
- * A rename within a directory removes one name and makes another. Who has no business with peers may not
- * connect to any: the filter of system calls does not see what a ring is asked for.
+ * A rename within a directory removes one name and makes another. Who has no business with peers
+ * may not connect to any: the filter of system calls does not see what a ring is asked for.
  */
 static int refuse_writing(unsigned roles, const char *removes, const char *replaces)
 {

@@ -158,7 +158,8 @@ static const struct call {
 	{ .nr = SCMP_SYS(pidfd_open), .roles = FILL },
 	{ .nr = SCMP_SYS(pidfd_send_signal), .roles = FILL, .when = IF(1, SIGKILL) },
 	{ .nr = SCMP_SYS(pidfd_send_signal), .roles = FILL, .when = IF(1, SIGCHLD) },
-	/* a newer binary in the keeper's place, beside it at first: its start, its set-up, its own confinement */
+	/* a newer binary in the keeper's place, beside it at first:
+	 * its start, its set-up, its own confinement */
 	{ .nr = SCMP_SYS(execve), .roles = FILL },
 	{ .nr = SCMP_SYS(access), .roles = FILL },
 	{ .nr = SCMP_SYS(faccessat), .roles = FILL },
@@ -180,8 +181,8 @@ enum { NR_CALLS = sizeof(CALLS) / sizeof(CALLS[0]) };
 
 static int load(scmp_filter_ctx c, int r)
 {
-	/* The kernel's own reason; what is refused is to be found in the audit log; faster is nicer.
-	 * None of them has to be. */
+	/* The kernel's own reason; what is refused is to be found in the audit log;
+	 * faster is nicer. None of them has to be. */
 	(void)seccomp_attr_set(c, SCMP_FLTATR_API_SYSRAWRC, 1);
 	(void)seccomp_attr_set(c, SCMP_FLTATR_CTL_LOG, 1);
 	(void)seccomp_attr_set(c, SCMP_FLTATR_CTL_OPTIMIZE, 2);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `lazyd demo`: the whole way without CRIU. A child fills memory, is written out as images and ends;
- * a second child gets the same addresses with nothing behind them, touches every page in random
- * order while liblazyd fills it, and verifies every byte. demo.c is the first process and the one
- * that serves, demo_child.c the two children.
+ * `lazyd demo`: the whole way without CRIU. A child fills memory, is written out as images and
+ * ends; a second child gets the same addresses with nothing behind them, touches every page in
+ * random order while liblazyd fills it, and verifies every byte. demo.c is the first process and
+ * the one that serves, demo_child.c the two children.
  */
 #include "tool/demo.h"
 

@@ -18,7 +18,8 @@
 #include "tool/session.h"
 #include "tool/tool.h"
 
-/* Descriptors of a task or a VM; and those of the worker, and of children while their parents are filled. */
+/* Descriptors of a task or a VM; and those of the worker,
+ * and of children while their parents are filled. */
 enum { DESCRIPTORS = 3, OTHERS = 64 };
 
 /* ---- set-up ---- */

@@ -203,7 +203,8 @@ int lz_fill_options_take(struct lz_fill *f, int argc, char **argv)
 		r = lz_guest_check_options(o);
 	if (r >= 0)
 		return r;
-	/* A VM whose page is poisoned ends too, later and less clearly; and its like come at any time. */
+	/* A VM whose page is poisoned ends too, later and less clearly;
+	 * and its like come at any time. */
 	if (o->on_lost == NOT_SAID)
 		o->on_lost = o->vm.socket ? LAZYD_LOST_KILL : LAZYD_LOST_POISON;
 	if (o->restore_timeout_s == NOT_SAID)

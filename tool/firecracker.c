@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The socket that VMs come to: who is accepted, when nobody else is, and what is found there after a
- * keeper's death. What one of them says, and what becomes of it, is in vm.c.
+ * The socket that VMs come to: who is accepted, when nobody else is, and what is found there after
+ * a keeper's death. What one of them says, and what becomes of it, is in vm.c.
  *
- * Who may connect: as with CRIU's socket, and the users of --allow-user: a jailed Firecracker is another
- * user.
+ * Who may connect: as with CRIU's socket, and the users of --allow-user: a jailed Firecracker is
+ * another user.
  */
 #include <errno.h>
 #include <string.h>
@@ -112,8 +112,8 @@ void lz_firecracker_unlisten(struct lz_fill *f)
 /* ---- who comes, and the end ---- */
 
 /*
- * A worker that is to go on closes by number what a dead one was closing: nobody else's userfaultfd may
- * have got that number by then.
+ * A worker that is to go on closes by number what a dead one was closing: nobody else's userfaultfd
+ * may have got that number by then.
  */
 static bool may_receive(const struct lz_session *s)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `lazyd fill --firecracker`: its part of the command line, and the memory that all VMs have in common. */
+/* `lazyd fill --firecracker`: its part of the command line,
+ * and the memory that all VMs have in common. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +16,9 @@ enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
 enum { SMALL, HUGE, NR_SIZES };
 static const uint64_t SIZES[NR_SIZES] = { PAGE, HUGE_PAGE };
 /*
- * How large a memory elsewhere is says the first VM. It is taken for one that ends at the next power of two,
- * from 2 MiB to 1 TiB: all of these are made at once, in pages of either size, so that keeper and workers
- * know them by number. What a VM has none of costs it a bit a page.
+ * How large a memory elsewhere is says the first VM. It is taken for one that ends at the next
+ * power of two, from 2 MiB to 1 TiB: all of these are made at once, in pages of either size, so
+ * that keeper and workers know them by number. What a VM has none of costs it a bit a page.
  */
 enum { REMOTE_SHIFT_MIN = 21, REMOTE_SHIFT_MAX = 40 };
 enum { NR_REMOTE = REMOTE_SHIFT_MAX - REMOTE_SHIFT_MIN + 1 };

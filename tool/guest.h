@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A VM whose memory is served, as keeper and worker know it: a record of the session, written so that
- * death between any two stores leaves it whole. The descriptors and the text of a handshake are written
- * by the kernel itself, as with struct lz_inbox.
+ * A VM whose memory is served, as keeper and worker know it: a record of the session, written so
+ * that death between any two stores leaves it whole. The descriptors and the text of a handshake
+ * are written by the kernel itself, as with struct lz_inbox.
  */
 #ifndef LZ_GUEST_H
 #define LZ_GUEST_H

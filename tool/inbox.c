@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A message of the restorer, received so that its death cannot lose it: see struct lz_inbox. The kernel
- * writes bytes and descriptors in one system call, into memory that a successor sees.
+ * A message of the restorer, received so that its death cannot lose it: see struct lz_inbox. The
+ * kernel writes bytes and descriptors in one system call, into memory that a successor sees.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,8 +10,8 @@
 #include "tool/session.h"
 
 /*
- * No pid and no magic is 0. The byte with a userfaultfd is: there it is the descriptor that tells. The
- * sender's credentials do not, which the kernel writes where there was nothing to receive, too.
+ * No pid and no magic is 0. The byte with a userfaultfd is: there it is the descriptor that tells.
+ * The sender's credentials do not, which the kernel writes where there was nothing to receive, too.
  */
 static bool is_there(struct lz_inbox *in)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `lazyd inspect`: what a directory of images holds, task by task, and what would keep `lazyd fill`
- * from serving it; with --pid, whether all memory of a running process is there. Reads the images or
- * /proc and nothing else; no page is looked at.
+ * from serving it; with --pid, whether all memory of a running process is there. Reads the images
+ * or /proc and nothing else; no page is looked at.
  */
 #include "tool/tool.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The keeper of `lazyd fill`: holds every descriptor, speaks with the restorer, watches the worker
- * and starts another when it dies, shows how far things are. It does no work that could kill it; and
- * where it dies all the same, the worker goes on as keeper.
+ * and starts another when it dies, shows how far things are. It does no work that could kill it;
+ * and where it dies all the same, the worker goes on as keeper.
  */
 #include <errno.h>
 #include <poll.h>
@@ -94,8 +94,8 @@ static void close_if_its(void *arg, int fd, const char *link)
 }
 
 /*
- * What the dead one had opened for itself stays open in the shared table: a worker's ring, timers, what
- * it was reading of /proc.
+ * What the dead one had opened for itself stays open in the shared table: a worker's ring, timers,
+ * what it was reading of /proc.
  */
 static void sweep_descriptors(struct lz_session *s)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The last resort of session.h, where nobody can serve the tasks any more: they are killed, with all
- * that is below them, and whoever was not found keeps waiting, for the descriptors stay open.
+ * The last resort of session.h, where nobody can serve the tasks any more: they are killed, with
+ * all that is below them, and whoever was not found keeps waiting, for the descriptors stay open.
  */
 #include <errno.h>
 #include <linux/userfaultfd.h>

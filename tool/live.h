@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes that stand still as a source of pages, instead of their images: which areas they have, which
- * pages of these are theirs alone, and images that say so without a byte of them.
+ * Processes that stand still as a source of pages, instead of their images: which areas they have,
+ * which pages of these are theirs alone, and images that say so without a byte of them.
  */
 #ifndef LZ_LIVE_H
 #define LZ_LIVE_H

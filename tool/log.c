@@ -29,7 +29,8 @@ void lz_log_say(const struct lz_log *log, int level, const char *format, ...)
 	va_end(ap);
 	n = n + m < (int)sizeof(line) - 1 ? n + m : (int)sizeof(line) - 2;
 	line[n++] = '\n';
-	/* A line that nobody takes is lost: to wait for its reader would be to let the tasks wait. */
+	/* A line that nobody takes is lost: to wait for its reader would be
+	 * to let the tasks wait. */
 	if (lz_out_takes(log->fd))
 		(void)!write(log->fd, line, (size_t)n);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command `lazyd`: finds the subcommand among the words and hands the others over to it. Callers
- * of CRIU put options before the subcommand, so the options that take an argument are known here;
- * what they mean is not.
+ * The command `lazyd`: finds the subcommand among the words and hands the others over to it.
+ * Callers of CRIU put options before the subcommand, so the options that take an argument are known
+ * here; what they mean is not.
  */
 #include "tool/tool.h"
 

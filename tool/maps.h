@@ -20,9 +20,9 @@ struct lz_maps_area {
 };
 
 /*
- * Calls @take for one area after another until it returns other than 0, which is returned. smaps costs
- * a walk through the page tables. -ESRCH: there is no such process, or no longer; -EPROTO: the file is
- * no such one.
+ * Calls @take for one area after another until it returns other than 0, which is returned. smaps
+ * costs a walk through the page tables. -ESRCH: there is no such process, or no longer; -EPROTO:
+ * the file is no such one.
  */
 enum lz_maps_file { LZ_MAPS, LZ_SMAPS };
 int lz_maps_read(pid_t pid, enum lz_maps_file which,

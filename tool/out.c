@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The output of out.h. Sizes are binary (MiB), rates decimal (MB/s), as disks and networks have it. */
+/* The output of out.h. Sizes are binary (MiB), rates decimal (MB/s),
+ * as disks and networks have it. */
 #include "tool/out.h"
 
 #include <errno.h>

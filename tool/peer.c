@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `lazyd fill --page-server`: where the page server is, what it must serve, and how one gets a connection to it.
- * When one is wanted, and what is said on it, is the library's.
+ * `lazyd fill --page-server`: where the page server is, what it must serve, and how one gets a
+ * connection to it. When one is wanted, and what is said on it, is the library's.
  */
 #include <errno.h>
 #include <string.h>

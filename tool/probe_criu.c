@@ -72,7 +72,8 @@ static const struct {
 	{ "Unknown feature", "it does not know this feature", "use CRIU 4.1 or newer" },
 };
 
-/* @n is no, for the first line that is an error and not one of a helper program's; else the first. */
+/* @n is no, for the first line that is an error and not one of a helper
+ * program's; else the first. */
 static void tell_words(struct lz_finding *n, const char *remedy, const char *text)
 {
 	const char *best = text + strspn(text, "\n"), *line, *end;

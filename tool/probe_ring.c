@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What of io_uring(7) is to be had here: set-up, flags, operations, and whether a userfaultfd can be
- * read through it, which is tried on a child's fault.
+ * What of io_uring(7) is to be had here: set-up, flags, operations, and whether a userfaultfd can
+ * be read through it, which is tried on a child's fault.
  */
 #include "tool/probe.h"
 

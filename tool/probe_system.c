@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The rest of what matters here: the kernel, capabilities, limits, and ways to look at processes. */
+/* The rest of what matters here: the kernel, capabilities, limits,
+ * and ways to look at processes. */
 #include "tool/probe.h"
 
 #include <assert.h>

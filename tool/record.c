@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `lazyd fill --record` and `--replay`: the files of working sets at both ends of a fill. What is
- * touched first is noted in the state, and so survives whoever dies; the file is written by the keeper
- * that sees the end, to a descriptor that was opened before anybody was confined.
+ * touched first is noted in the state, and so survives whoever dies; the file is written by the
+ * keeper that sees the end, to a descriptor that was opened before anybody was confined.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A file that is there whole or as it was before: written under another name beside it, then renamed.
- * The other name is the file's with ".new" behind it; whoever writes to it holds a lock.
+ * A file that is there whole or as it was before: written under another name beside it, then
+ * renamed. The other name is the file's with ".new" behind it; whoever writes to it holds a lock.
  */
 #ifndef LZ_REPLACE_H
 #define LZ_REPLACE_H

@@ -41,7 +41,8 @@ int lz_restorer_listen(struct lz_fill *f)
 	memcpy(a.sun_path, NAME, sizeof(NAME) - 1);
 	(void)unlink(NAME);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* The mode of the socket is that of the file which bind() makes: it is never another one. */
+	/* The mode of the socket is that of the file which bind() makes:
+	 * it is never another one. */
 	if (fd < 0 || fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, len) || listen(fd, 10)) {
 		r = -errno;
 		lz_log_say(
@@ -96,8 +97,8 @@ static void connected(struct lz_fill *f)
 }
 
 /*
- * As they were at the connect. A user whom our user namespace does not know shows as the overflow uid,
- * which is nobody's here.
+ * As they were at the connect. A user whom our user namespace does not know shows as the overflow
+ * uid, which is nobody's here.
  */
 bool lz_restorer_admits(const struct lz_fill *f, int fd)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `lazyd serve`, and under CRIU's name `lazyd page-server --lazy-pages`: answers requests for the pages of an
- * images directory, of processes or of a VM (served.c), for as long as it runs. The command line, the sockets,
- * the signals; the rest is the library's.
+ * `lazyd serve`, and under CRIU's name `lazyd page-server --lazy-pages`: answers requests for the
+ * pages of an images directory, of processes or of a VM (served.c), for as long as it runs. The
+ * command line, the sockets, the signals; the rest is the library's.
  */
 #include <errno.h>
 #include <signal.h>

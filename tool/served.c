@@ -39,7 +39,8 @@ int lz_served_open_files(struct lz_served *v, const struct lz_service *s)
 	return r ? lz_service_refuse(s, why.text) : LZ_EXIT_OK;
 }
 
-/* What they have goes to the images, which the other end must have too: it asks under their identity. */
+/* What they have goes to the images, which the other end must have too:
+ * it asks under their identity. */
 static int look_at_processes(struct lz_served *v, const struct lz_service *s, int images_fd,
 			     struct lz_live *live, struct lazyd_why *why)
 {

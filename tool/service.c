@@ -303,8 +303,8 @@ int lz_service_refuse(const struct lz_service *s, const char *sentence)
 }
 
 /*
- * Whoever reads it meanwhile reads the one pid or the other, with newlines behind it perhaps: there is
- * room first, then all of the new one in a single write.
+ * Whoever reads it meanwhile reads the one pid or the other, with newlines behind it perhaps: there
+ * is room first, then all of the new one in a single write.
  */
 int lz_service_pidfile(const struct lz_service *s, pid_t pid)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What `lazyd fill` and `lazyd serve` have in common as daemons that take CRIU's options: directories, the
- * log, going to the background, saying that they are ready; and where the wire is, and a VM's files.
+ * What `lazyd fill` and `lazyd serve` have in common as daemons that take CRIU's options:
+ * directories, the log, going to the background, saying that they are ready; and where the wire is,
+ * and a VM's files.
  */
 #ifndef LZ_SERVICE_H
 #define LZ_SERVICE_H
@@ -38,7 +39,7 @@ struct lz_service {
 	int stats_fd, pidfile_fd;
 	bool daemon, no_progress;
 	struct lz_service_files had;
-	bool resumes; /* goes on with what another process has begun: the log, and ready long since */
+	bool resumes; /* goes on with what another process has begun: its log, ready long since */
 	bool tls, tls_any_name;
 	const char *tls_stray;              /* an option that goes with --tls */
 	struct lazyd_tls_options tls_files; /* NULL: CRIU's */
@@ -124,21 +125,23 @@ int lz_service_usage(const struct lz_service *s, const char *what, const char *v
 int lz_service_check_options(const struct lz_service *s);
 /* A number from 0 to @max, or -1. */
 long lz_service_number(const char *text, long max);
-/* The option's, if it is from @least to @most; else says what that option @takes. The same as option(). */
+/* The option's, if it is from @least to @most; else says what that option @takes.
+ * The same as option(). */
 int lz_service_take_number(const struct lz_service *s, long least, long most, const char *takes,
 			   uint32_t *to);
 enum { LZ_SERVICE_SECONDS_MAX = 1000000000 };
 
 /*
- * Opens the images directory, goes to the work directory, opens the log and the statistics: everything
- * after it is relative to that directory, as with CRIU. 0, or -1 with the reason printed.
+ * Opens the images directory, goes to the work directory, opens the log and the statistics:
+ * everything after it is relative to that directory, as with CRIU. 0, or -1 with the reason
+ * printed.
  */
 int lz_service_enter(struct lz_service *s, int *images);
-/* Writes the final figures to --stats' file, once, and drops @json; or says why not. The exit status is
- * about the tasks and nothing else. */
+/* Writes the final figures to --stats' file, once, and drops @json; or says why not.
+ * The exit status is about the tasks and nothing else. */
 void lz_service_report(const struct lz_service *s, json_t *json);
-/* Opens a file of ours for writing, made if need be; a relative name may be no symbolic link. -1 and
- * errno. */
+/* Opens a file of ours for writing, made if need be;
+ * a relative name may be no symbolic link. -1 and errno. */
 int lz_service_create(const char *name, int flags);
 /* What stopped the set-up, in the log and on the terminal; returns LZ_EXIT_FAILED. */
 int lz_service_refuse(const struct lz_service *s, const char *sentence);
@@ -147,8 +150,8 @@ int lz_service_pidfile(const struct lz_service *s, pid_t pid);
 /* With -d: in the parent writes the pidfile and ends, in the child goes on as a daemon. */
 int lz_service_daemonize(struct lz_service *s);
 /*
- * With --tls: reads the files, relative to the work directory, for peers that must be @name (NULL: anybody who is
- * trusted). Without it *@out is NULL. 0, or LZ_EXIT_X with the reason printed.
+ * With --tls: reads the files, relative to the work directory, for peers that must be @name (NULL:
+ * anybody who is trusted). Without it *@out is NULL. 0, or LZ_EXIT_X with the reason printed.
  */
 int lz_service_tls(const struct lz_service *s, const char *name, struct lazyd_tls **out);
 /* Writes the zero byte to the descriptor that waits for it. */

@@ -82,7 +82,8 @@ int lz_session_open(struct lz_session **out, int fd)
 	return -EPROTO;
 }
 
-/* A lock is the descriptor table's: it lasts as long as keeper or worker lives, and over execve(). */
+/* A lock is the descriptor table's: it lasts as long as keeper or worker
+ * lives, and over execve(). */
 bool lz_session_lock(const struct lz_session *s)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What `lazyd fill` is made of. The keeper (keeper.c) speaks with the restorer (restorer.c) and starts
- * the worker (worker.c), which runs the engine. The two share their descriptors (clone with
+ * What `lazyd fill` is made of. The keeper (keeper.c) speaks with the restorer (restorer.c) and
+ * starts the worker (worker.c), which runs the engine. The two share their descriptors (clone with
  * CLONE_FILES) and the memory below, and nothing else: whatever one of them dies of, no userfaultfd
- * closes, and the other goes on. A new worker needs the state and the session; so does a new keeper,
- * which the worker becomes. What one of them knows and cannot ask for again is therefore in there, and
- * is written so that death between any two stores leaves it whole: noted first, acted upon after.
+ * closes, and the other goes on. A new worker needs the state and the session; so does a new
+ * keeper, which the worker becomes. What one of them knows and cannot ask for again is therefore in
+ * there, and is written so that death between any two stores leaves it whole: noted first, acted
+ * upon after.
  */
 #ifndef LZ_SESSION_H
 #define LZ_SESSION_H
@@ -173,8 +174,8 @@ struct lz_fill {
 	struct lz_huge_result huge;           /* what has come of --collapse */
 	struct lazyd_touch *replay;           /* owner: a memory */
 	size_t nr_replay;
-	/* There is a session that is to be gone on with, or of which it is to be said whether that could
-	 * be done; else it makes its own. */
+	/* There is a session that is to be gone on with,
+	 * or of which it is to be said whether that could be done; else it makes its own. */
 	enum { LZ_RESUME_NOT, LZ_RESUME_CHECK, LZ_RESUME_GO } resume;
 	bool stored;                 /* GO: from a service manager's store */
 	struct lz_service_files had; /* from the program that was here before */
@@ -193,10 +194,10 @@ int lz_peer_prepare(struct lz_fill *f);
 bool lz_peer_is_gone(const struct lz_fill *f);
 
 /*
- * record.c: --record and --replay. prepare() reads and opens their files, when the tasks are known: 0,
- * or LZ_EXIT_X with the reason printed. replay() is the worker's, with the memories known, and for VMs says
- * for which of them: 0 or -errno.
- * attend(), now and then, and end() are the keeper's, and write what there is to be written.
+ * record.c: --record and --replay. prepare() reads and opens their files, when the tasks are known:
+ * 0, or LZ_EXIT_X with the reason printed. replay() is the worker's, with the memories known, and
+ * for VMs says for which of them: 0 or -errno. attend(), now and then, and end() are the keeper's,
+ * and write what there is to be written.
  */
 int lz_record_prepare(struct lz_fill *f);
 int lz_record_replay(const struct lz_fill *f, struct lazyd *l, int memory);
@@ -211,7 +212,8 @@ bool lz_session_lock(const struct lz_session *s);
 uint64_t lz_session_fingerprint(const struct lz_fill *f);
 void lz_session_kick(const struct lz_session *s);
 
-/* last.c: nobody can serve the tasks any more, and they must not read zeros. Kills them and all below. */
+/* last.c: nobody can serve the tasks any more, and they must not read zeros.
+ * Kills them and all below. */
 void lz_last_kill(struct lz_fill *f, const char *reason);
 /* The same for one process; how many were killed. */
 unsigned lz_last_kill_tree(int pidfd);
@@ -233,9 +235,9 @@ pid_t lz_upgrade_check(struct lz_fill *f);
 int lz_upgrade_exec(struct lz_fill *f);
 
 /*
- * inbox.c: receives message @number, of exactly @len bytes, or finds it received by somebody who died
- * before it was noted. 1, 0 when there is nothing (yet), -ECONNRESET at the end, else -errno. What has
- * come is there until the next number is asked for.
+ * inbox.c: receives message @number, of exactly @len bytes, or finds it received by somebody who
+ * died before it was noted. 1, 0 when there is nothing (yet), -ECONNRESET at the end, else -errno.
+ * What has come is there until the next number is asked for.
  */
 int lz_inbox_receive(struct lz_inbox *in, uint32_t number, int fd, size_t len);
 
@@ -253,25 +255,26 @@ enum {
 	{ "max-vms", required_argument, NULL, LZ_GUEST_MAX_VMS }, \
 	{ "detach-when-full", no_argument, NULL, LZ_GUEST_DETACH }
 /* clang-format on */
-/* The option that getopt_long() returned as @c: -1 to go on, else the exit status. check(): all of them. */
+/* The option that getopt_long() returned as @c: -1 to go on, else the exit status.
+ * check(): all of them. */
 int lz_guest_option(struct lz_fill_options *o, int c);
 int lz_guest_check_options(const struct lz_fill_options *o);
-/* Opens the files, before the working directory is left; then makes memories of them. 0, or LZ_EXIT_X with
- * the reason printed. */
+/* Opens the files, before the working directory is left; then makes memories of them.
+ * 0, or LZ_EXIT_X with the reason printed. */
 int lz_guest_open_files(struct lz_fill *f);
 int lz_guest_read_files(struct lz_fill *f, uint64_t *max_pages);
 /* The number of the memory that has these regions, in pages of their size; or why there is none. */
 const char *lz_guest_memory(const struct lz_fill *f, const struct lz_regions *r, int *memory);
 
 /*
- * vm.c: one VM, from its call to its end. call() takes @conn; who dies before it is noted there leaves it
- * to lz_firecracker_succeed().
+ * vm.c: one VM, from its call to its end. call() takes @conn; who dies before it is noted there
+ * leaves it to lz_firecracker_succeed().
  */
 void lz_vm_call(struct lz_fill *f, struct lz_guest *g, int conn);
 /* Hears it if it calls, buries it if it is no more; at any time. */
 void lz_vm_attend(struct lz_fill *f, struct lz_guest *g);
-/* Hangs up on one that calls and cannot be served: it would wait for pages for ever, so not before it is
- * killed. */
+/* Hangs up on one that calls and cannot be served:
+ * it would wait for pages for ever, so not before it is killed. */
 void lz_vm_refuse(struct lz_fill *f, struct lz_guest *g, const char *sentence);
 /* Of one that was calling a keeper that is dead. */
 void lz_vm_succeed(struct lz_fill *f, struct lz_guest *g);
@@ -285,8 +288,11 @@ void lz_firecracker_end(struct lz_fill *f);
 /* What is to be polled, at most LZ_FIRECRACKER_POLLS; and how often, at least: -1: no matter. */
 enum { LZ_FIRECRACKER_POLLS = 65 };
 unsigned lz_firecracker_poll(const struct lz_fill *f, struct pollfd *p, int *timeout_ms);
-/* Hears who has something to say, and buries who is no more; at any time. 1: nobody comes any more and all
- * who did have been heard; -ETIME: nobody has come in time; -ENOLINK: their memory cannot be had any more. */
+/*
+ * Hears who has something to say, and buries who is no more; at any time. 1: nobody comes any more
+ * and all who did have been heard; -ETIME: nobody has come in time; -ENOLINK: their memory cannot
+ * be had any more.
+ */
 int lz_firecracker_attend(struct lz_fill *f);
 /* As lz_restorer_succeed(). */
 void lz_firecracker_succeed(struct lz_fill *f);
@@ -306,9 +312,9 @@ void lz_restorer_unlisten(struct lz_fill *f);
 void lz_restorer_succeed(struct lz_fill *f);
 
 /*
- * store.c: a service manager's descriptor store. keep() and drop() by the descriptor's number: @kind is
- * "session", "task" or "fill". take(), first of all, puts what it has kept back at its numbers; returns the
- * session's, or -1.
+ * store.c: a service manager's descriptor store. keep() and drop() by the descriptor's number:
+ * @kind is "session", "task" or "fill". take(), first of all, puts what it has kept back at its
+ * numbers; returns the session's, or -1.
  */
 void lz_store_keep(int fd, const char *kind);
 void lz_store_drop(int fd, const char *kind);

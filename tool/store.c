@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A service manager's descriptor store: it has a copy of each descriptor that must outlive keeper and
- * worker, under the name lazyd-<number>-<kind>. When it starts the program again, every one is put back
- * at its number; from there on it is an upgrade. All of it does nothing where there is no manager.
+ * A service manager's descriptor store: it has a copy of each descriptor that must outlive keeper
+ * and worker, under the name lazyd-<number>-<kind>. When it starts the program again, every one is
+ * put back at its number; from there on it is an upgrade. All of it does nothing where there is no
+ * manager.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +29,8 @@ void lz_store_keep(int fd, const char *kind)
 
 	if (fd < 0 || !is_there())
 		return;
-	/* Not to be dropped by the manager when it hangs up: what has been sent before that is still
-	 * to be read. */
+	/* Not to be dropped by the manager when it hangs up:
+	 * what has been sent before that is still to be read. */
 	(void)snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=lazyd-%d-%s\nFDPOLL=0", fd, kind);
 	(void)sd_pid_notify_with_fds(0, 0, text, &fd, 1);
 }

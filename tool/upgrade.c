@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A running fill becomes another program, under the same pid: that which now is where this one was
- * started from. It gets the session and the state by their descriptors, and all others under their old
- * numbers. It is first started beside, to read the command line, the images, session and state, and to
- * say in the session that it could go on.
+ * started from. It gets the session and the state by their descriptors, and all others under their
+ * old numbers. It is first started beside, to read the command line, the images, session and state,
+ * and to say in the session that it could go on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,8 @@
 #include "tool/session.h"
 #include "tool/tool.h"
 
-/* "check:N:..." or "go:N:...": descriptors of the session, the log, the statistics, the pidfile, the record. */
+/* "check:N:..." or "go:N:...": descriptors of the session, the log, the statistics,
+ * the pidfile, the record. */
 static const char NAME[] = "LAZYD_RESUME";
 
 enum { ARGV_BYTES = 1 << 17, ARGV_MAX = 512 };

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One VM (facts of Firecracker 1.1 to 1.16): it connects during its load of a snapshot and sends once,
- * without an answer: the JSON of handshake.h and its userfaultfd, and maybe descriptors that are not for
- * us. From then on it waits for pages, whatever becomes of the connection: so who cannot be served and
- * has sent a userfaultfd is killed, and not left to wait for ever. A call is heard beside the others and
- * has its time; one mistake costs one VM. That a VM dies is told by its pidfd.
+ * One VM (facts of Firecracker 1.1 to 1.16): it connects during its load of a snapshot and sends
+ * once, without an answer: the JSON of handshake.h and its userfaultfd, and maybe descriptors that
+ * are not for us. From then on it waits for pages, whatever becomes of the connection: so who
+ * cannot be served and has sent a userfaultfd is killed, and not left to wait for ever. A call is
+ * heard beside the others and has its time; one mistake costs one VM. That a VM dies is told by its
+ * pidfd.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -178,7 +179,8 @@ static void judge(struct lz_fill *f, struct lz_guest *g)
 		welcome(f, g, &regions);
 }
 
-/* As long as there is room it is zero: that is how much has come, for whoever comes after a death too. */
+/* As long as there is room it is zero: that is how much has come,
+ * for whoever comes after a death too. */
 static void hear(struct lz_fill *f, struct lz_guest *g)
 {
 	size_t have = strnlen(g->text, LZ_HANDSHAKE_MAX);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether the worker gets on: it counts its turns, one a second at least, and the keeper looks at that
- * count once a second. It is looks that are counted and not the time: a keeper that was itself stopped, or
- * with its machine asleep, finds afterwards what it found before.
+ * Whether the worker gets on: it counts its turns, one a second at least, and the keeper looks at
+ * that count once a second. It is looks that are counted and not the time: a keeper that was itself
+ * stopped, or with its machine asleep, finds afterwards what it found before.
  */
 #ifndef LZ_WATCH_H
 #define LZ_WATCH_H

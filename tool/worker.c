@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The worker of `lazyd fill`: runs the engine on what the keeper hands it, until nothing is owed.
- * It may die at any moment; what it knows that matters lies in the state and the session. When it is
- * the keeper that dies, it gives its engine up and returns, to be the next keeper.
+ * It may die at any moment; what it knows that matters lies in the state and the session. When it
+ * is the keeper that dies, it gives its engine up and returns, to be the next keeper.
  */
 #include <errno.h>
 #include <signal.h>
@@ -97,8 +97,8 @@ static bool look(struct worker *w, int timeout_ms)
 }
 
 /*
- * Where little memory may be locked: that of a dead worker's ring counts until the kernel has taken the
- * ring down, which is a moment after the death.
+ * Where little memory may be locked: that of a dead worker's ring counts until the kernel has taken
+ * the ring down, which is a moment after the death.
  */
 static int start_engine(struct worker *w, const struct lazyd_options *o)
 {
@@ -109,7 +109,8 @@ static int start_engine(struct worker *w, const struct lazyd_options *o)
 	return r;
 }
 
-/* There are as many memories as VMs may have sizes, and few of them have a VM: a working set is given to those. */
+/* There are as many memories as VMs may have sizes, and few of them have a VM:
+ * a working set is given to those. */
 static int replay_for_guest(struct worker *w, const struct lz_guest *g)
 {
 	uint64_t bit;

@@ -8,8 +8,8 @@
 #include "uffd/lazyd.h"
 
 /*
- * Draws @w to @to, named @title: address space against the order of first touch, a colour a task. Its
- * size has a bound, whatever that of the set. -ENOMEM, or what the writing said.
+ * Draws @w to @to, named @title: address space against the order of first touch, a colour a task.
+ * Its size has a bound, whatever that of the set. -ENOMEM, or what the writing said.
  */
 int lz_workingset_draw(const struct lazyd_workingset *w, const char *title, FILE *to);
 

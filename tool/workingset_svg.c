@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The picture of a working set, as SVG. What is touched of the address space lies on the vertical axis,
- * in stretches: a gap that nobody touched anything of is left out where it is large. The page's place in
- * the order lies on the horizontal one. Runs are put on a grid of cells first, so that the file does not
- * grow with the set.
+ * The picture of a working set, as SVG. What is touched of the address space lies on the vertical
+ * axis, in stretches: a gap that nobody touched anything of is left out where it is large. The
+ * page's place in the order lies on the horizontal one. Runs are put on a grid of cells first, so
+ * that the file does not grow with the set.
  */
 #include "tool/workingset.h"
 
@@ -154,7 +154,8 @@ static void draw_cells(const struct picture *p, FILE *to)
 		}
 }
 
-/* Each stretch's lowest address and, where there are several, its task; where there is room for it. */
+/* Each stretch's lowest address and, where there are several, its task;
+ * where there is room for it. */
 static void draw_labels(const struct picture *p, FILE *to)
 {
 	bool several = p->nr_stretches &&

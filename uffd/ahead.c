@@ -3,8 +3,8 @@
  * The part of next() that runs ahead of the faults: neighbours of those that come in a stream, what
  * is wanted before all others, and the sweep over all that is left, outward from the last fault.
  * Local pages and those of a remote source are gone through apart: the window of a link is not the
- * limit of a disk, and what waits for one does not keep the other. Where both could be had the remote ones go first, so that the source,
- * which may stand still meanwhile, is released early.
+ * limit of a disk, and what waits for one does not keep the other. Where both could be had the
+ * remote ones go first, so that the source, which may stand still meanwhile, is released early.
  */
 #include "uffd/engine_priv.h"
 

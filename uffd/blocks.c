@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Blocks: while no faults come the sweep has its pages brought into memory in pieces that disks and kernels
- * like, the next piece while one is placed. What is in memory already the engine neither knows nor asks: a
- * FETCH of that ends at once. Where the sweep is at is ahead.c's to say.
+ * Blocks: while no faults come the sweep has its pages brought into memory in pieces that disks and
+ * kernels like, the next piece while one is placed. What is in memory already the engine neither
+ * knows nor asks: a FETCH of that ends at once. Where the sweep is at is ahead.c's to say.
  */
 #include "uffd/engine_priv.h"
 

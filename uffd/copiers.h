@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Copiers: threads that carry out COPYs while the loop goes on. It gives them one after the other, and takes
- * each back when it has ended; or before anybody has begun it. Nothing is known here of pages and promises:
- * that a COPY is not overtaken by what moves its pages is for the loop to see to, who reads no event while
- * one is under way.
+ * Copiers: threads that carry out COPYs while the loop goes on. It gives them one after the other,
+ * and takes each back when it has ended; or before anybody has begun it. Nothing is known here of
+ * pages and promises: that a COPY is not overtaken by what moves its pages is for the loop to see
+ * to, who reads no event while one is under way.
  *
- * A copier that has nothing to do looks for work for some microseconds, since the sweep's next slice is
- * that far away, and then sleeps. The loop waits for no sleeper: it wakes it and goes on.
+ * A copier that has nothing to do looks for work for some microseconds, since the sweep's next
+ * slice is that far away, and then sleeps. The loop waits for no sleeper: it wakes it and goes on.
  */
 #ifndef LZ_COPIERS_H
 #define LZ_COPIERS_H
@@ -37,7 +37,8 @@ struct lz_copy {
 	int64_t res;         /* of one that was taken back: as of lz_uffd_copy() */
 };
 
-/* What is taken back: one that has ended; one at any rate, which is waited for, or done here, or not begun. */
+/* What is taken back: one that has ended;
+ * one at any rate, which is waited for, or done here, or not begun. */
 enum lz_copiers_how { LZ_COPIERS_ENDED, LZ_COPIERS_WAIT, LZ_COPIERS_CANCEL };
 /* The result of one that was not begun. */
 #define LZ_COPY_CANCELLED INT64_MIN

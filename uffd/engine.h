@@ -33,9 +33,11 @@ enum lz_action_type {
 	LZ_ACT_ZERO,     /* place a zero page at dst; then feed PLACED */
 	LZ_ACT_CONTINUE, /* map what the shared memory at dst has; then feed PLACED */
 	LZ_ACT_POISON,   /* make an access to dst a SIGBUS; then feed PLACED */
-	LZ_ACT_READ, /* fetch len bytes at offset of source: those of @req from @skip on; later feed READ */
-	LZ_ACT_FETCH, /* have len bytes at offset of source in memory, for they will be read soon, slice by
-			 * slice; later feed FETCHED */
+	/* Fetch len bytes at offset of source: those of @req from @skip on; later feed READ. */
+	LZ_ACT_READ,
+	/* Have len bytes at offset of source in memory, for they will be read soon, slice by
+	 * slice; later feed FETCHED. */
+	LZ_ACT_FETCH,
 	LZ_ACT_KILL,    /* kill the space's process: its memory cannot be had; then feed EXIT */
 	LZ_ACT_CLOSE,   /* owed nothing: unregister and close; then feed CLOSED */
 	LZ_ACT_RELEASE, /* nothing is owed of the remote source any more: it is never read again */
@@ -52,7 +54,7 @@ enum lz_event_type {
 	LZ_EV_FETCHED, /* FETCH of @req ended, well or not */
 	LZ_EV_PLACED,  /* COPY, ZERO, CONTINUE or POISON of @range returned: res bytes, or -errno */
 	LZ_EV_CLOSED,  /* CLOSE was carried out: the space's number is free again */
-	LZ_EV_COSTLY, /* requests cost the remote source a lot, whatever they ask for: few, large ones */
+	LZ_EV_COSTLY,  /* requests cost the remote source a lot: few, large ones */
 	LZ_EV_START,   /* every space is assembled: running ahead is allowed */
 	LZ_EV_SWEEP,   /* no_sweep is over: the rest is wanted too */
 	LZ_EV_FINISH,  /* options.stays: no more spaces will come */
@@ -94,11 +96,12 @@ struct lz_engine_options {
 	struct lz_stats *stats; /* the caller's; counted into, never reset */
 	unsigned
 		nr_reqs; /* at most LZ_REQS_MAX, requests are numbered below it; 0: LZ_REQS_LOCAL */
-	/* RELEASE is given even if no space has a remote source: one that a predecessor has closed may
-	 * have had it. */
+	/* RELEASE is given even if no space has a remote source:
+	 * one that a predecessor has closed may have had it. */
 	bool has_remote;
 	bool no_sweep; /* nothing runs ahead of the faults but what is wanted: see SWEEP */
-	/* Where first touches are noted, for so long from the first on; NULL: nowhere; 0: without end. */
+	/* Where first touches are noted, for so long from the first on;
+	 * NULL: nowhere; 0: without end. */
 	struct lz_record *record;
 	uint64_t record_ns;
 	/* Spaces may come at any time, also after START: it is not done, and the remote source not
@@ -126,10 +129,10 @@ struct lz_attach {
 int lz_engine_attach(struct lz_engine *e, const struct lz_attach *a);
 
 /*
- * The pages that @plan, of memory number @memory, holds of the identities @r are to be had before all
- * that nobody waits for, behind what was wanted before; in the space that was attached with that
- * memory, not in its children. With options.stays in each of them, whenever it is attached, from the
- * first on: they take turns. -ENOSPC: so many cannot be; -ENOMEM.
+ * The pages that @plan, of memory number @memory, holds of the identities @r are to be had before
+ * all that nobody waits for, behind what was wanted before; in the space that was attached with
+ * that memory, not in its children. With options.stays in each of them, whenever it is attached,
+ * from the first on: they take turns. -ENOSPC: so many cannot be; -ENOMEM.
  */
 int lz_engine_want(struct lz_engine *e, const struct lz_plan *plan, uint32_t memory,
 		   struct lz_range r);
@@ -143,10 +146,10 @@ int lz_engine_feed(struct lz_engine *e, const struct lz_event *ev);
 /* Decides: true with one action to carry out now, false when there is nothing to do. */
 bool lz_engine_next(struct lz_engine *e, struct lz_action *act);
 /*
- * The COPY just handed out for @req is being carried out by somebody else: until its PLACED is fed, or this is
- * taken back since nobody has begun it, nothing else is handed out for @req. Nothing that tells of the
- * layout may be read from the kernel meanwhile: behind the one that has read it pages may move, and a COPY
- * that comes then would be to where they were.
+ * The COPY just handed out for @req is being carried out by somebody else: until its PLACED is fed,
+ * or this is taken back since nobody has begun it, nothing else is handed out for @req. Nothing
+ * that tells of the layout may be read from the kernel meanwhile: behind the one that has read it
+ * pages may move, and a COPY that comes then would be to where they were.
  */
 void lz_engine_lend(struct lz_engine *e, uint32_t req, bool lent);
 /* When it wants an event with now_ns at least this; UINT64_MAX: never. */

@@ -16,7 +16,8 @@
 enum lz_req_state { LZ_REQ_FREE, LZ_REQ_READING, LZ_REQ_PLACING, LZ_REQ_STATES };
 enum lz_req_cause { LZ_FOR_FAULT, LZ_FOR_NEIGHBOUR, LZ_FOR_WANTED, LZ_FOR_SWEEP };
 
-/* Pages [first, first + nr) of a space: one behind the other in one source. All of them are busy. */
+/* Pages [first, first + nr) of a space: one behind the other in one source.
+ * All of them are busy. */
 struct lz_req {
 	uint64_t first, nr;
 	uint64_t bytes; /* all of it */
@@ -34,16 +35,17 @@ struct lz_req {
 	bool lent;                /* a COPY of it is under way elsewhere */
 	bool doubted;             /* page @done said ENOENT, when the space's layout was @layout */
 	uint64_t layout;
-	/* If it is demanded: pages [0, demanded) have those that are waited for, the oldest fault. */
+	/* If it is demanded: pages [0, demanded) have those that are waited
+	 * for, the oldest fault. */
 	uint64_t demanded, since_ns;
 	struct lz_window_mark mark; /* of a remote READ */
 	uint64_t read_at;           /* the number of the look that it was read by */
 };
 
 /*
- * Pages [first, first + nr) of a space, one behind the other in one source, which a FETCH has brought into
- * memory; slice by slice they are read from @next on. Nobody is promised anything by it, and what is
- * demanded of them is read as ever.
+ * Pages [first, first + nr) of a space, one behind the other in one source, which a FETCH has
+ * brought into memory; slice by slice they are read from @next on. Nobody is promised anything by
+ * it, and what is demanded of them is read as ever.
  */
 enum lz_block_state { LZ_BLOCK_FREE, LZ_BLOCK_COMING, LZ_BLOCK_HERE };
 struct lz_block {
@@ -95,8 +97,8 @@ struct lz_engine {
 	struct lz_window window;    /* of the remote source */
 	struct lz_fault fault[LZ_FAULTS_MAX];
 	unsigned nr_faults;
-	uint64_t
-		alone_since_ns; /* of the ZERO or CONTINUE for no request that is being carried out */
+	/* Of the ZERO or CONTINUE for no request that is being carried out. */
+	uint64_t alone_since_ns;
 	struct lz_wake wake[LZ_WAKES_MAX];
 	unsigned nr_wakes, nr_wake_all, nr_crowded;
 	struct lz_hint hint[LZ_HINTS_MAX];
@@ -140,7 +142,8 @@ bool lz_reqs_are_crowded(const struct lz_engine *e, const struct lz_space *s, ui
 void lz_reqs_begin(struct lz_engine *e, struct lz_req *q, uint32_t space, uint64_t first,
 		   uint64_t nr, enum lz_req_cause cause);
 void lz_reqs_enter(struct lz_engine *e, struct lz_req *q, enum lz_req_state state);
-/* Pages that the next READ, or the one under way, is for: all that @q has not got, a slice of it or one. */
+/* Pages that the next READ, or the one under way, is for:
+ * all that @q has not got, a slice of it or one. */
 uint64_t lz_reqs_asked(const struct lz_req *q);
 void lz_reqs_read(struct lz_engine *e, struct lz_req *q, struct lz_action *out);
 void lz_reqs_retire(struct lz_engine *e, struct lz_req *q);
@@ -175,8 +178,8 @@ static inline void lz_reqs_put(struct lz_req_set *set, uint32_t number, bool in)
 /* blocks.c */
 
 /*
- * The sweep has come to @page of @space. FETCH: *out has the block around it brought in, *b is it. WAIT: it is
- * about to come, or others of its source are. SLICE: to be read at once.
+ * The sweep has come to @page of @space. FETCH: *out has the block around it brought in, *b is it.
+ * WAIT: it is about to come, or others of its source are. SLICE: to be read at once.
  */
 enum lz_blocks_how { LZ_BLOCKS_FETCH, LZ_BLOCKS_WAIT, LZ_BLOCKS_SLICE };
 enum lz_blocks_how lz_blocks_ask(struct lz_engine *e, uint32_t space, uint64_t page,

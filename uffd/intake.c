@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What completes: messages of userfaultfds, bytes of sources, deaths of processes. All of it is
- * recorded in the engine; what is done about it is next()'s to say. While a layout event has not been
- * read the kernel places nothing in that space (EAGAIN), so that messages may wait until they are
- * read: no decision is carried out upon a layout that is out of date.
+ * recorded in the engine; what is done about it is next()'s to say. While a layout event has not
+ * been read the kernel places nothing in that space (EAGAIN), so that messages may wait until they
+ * are read: no decision is carried out upon a layout that is out of date.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -117,8 +117,9 @@ static void read_messages(struct lz_loop *l, uint32_t space)
 }
 
 /*
- * Its areas are unregistered, but who has removed something a moment before waits until that has been read,
- * or is about to: for good, where somebody else has the descriptor open too. Tried again until all are through.
+ * Its areas are unregistered, but who has removed something a moment before waits until that has
+ * been read, or is about to: for good, where somebody else has the descriptor open too. Tried again
+ * until all are through.
  */
 static void finish_close(struct lz_loop *l, uint32_t space)
 {
@@ -157,8 +158,8 @@ void lz_intake_close(struct lz_loop *l, uint32_t space)
 	seg = lz_engine_segs(l->engine, space, &nr);
 	for (size_t i = 0; slot->uffd >= 0 && i < nr; i++)
 		(void)lz_uffd_unregister(slot->uffd, (struct lz_range){ seg[i].start, seg[i].end });
-	/* Unregistering wakes, and behind that wake a thread may still go to sleep (seen on 6.18): for good,
-	 * where somebody else has the descriptor open too. Behind all of it none can. */
+	/* Unregistering wakes, and behind that wake a thread may still go to sleep (seen on 6.18):
+	 * for good, where somebody else has the descriptor open too. Behind all of it none can. */
 	if (slot->uffd >= 0)
 		(void)lz_uffd_wake(slot->uffd, (struct lz_range){ 0, UINT64_MAX });
 	if (s->watching)

@@ -54,8 +54,8 @@ struct lz_note lz_journal_seg(uint32_t space, const struct lz_seg *seg);
 /* -ENOSPC: compact first. A zeroed journal is an empty one. */
 int lz_journal_add(struct lz_journal *j, const struct lz_note *n);
 /*
- * A SPACE note and its segments, as many as are here and not as the note says: whoever comes after a
- * death sees none of them or all. -ENOSPC leaves the journal as it was.
+ * A SPACE note and its segments, as many as are here and not as the note says: whoever comes after
+ * a death sees none of them or all. -ENOSPC leaves the journal as it was.
  */
 int lz_journal_add_space(struct lz_journal *j, const struct lz_note *n, const struct lz_seg *seg,
 			 size_t nr_segs);

@@ -19,11 +19,13 @@ struct layers {
 	const int *source;
 	size_t nr;
 	uint64_t start, end, offset;
-	/* Of each, by address: the next bytes that are no hole, at or behind where was last looked. */
+	/* Of each, by address: the next bytes that are no hole,
+	 * at or behind where was last looked. */
 	struct lz_range extent[LAZYD_LAYERS_MAX];
 };
 
-/* Of the oldest a hole can be read like all else: a page that it has in part is had from it whole. */
+/* Of the oldest a hole can be read like all else:
+ * a page that it has in part is had from it whole. */
 static uint64_t grain_of(const struct layers *l, size_t n, uint64_t at)
 {
 	for (size_t i = 0; !n && i < l->memory->nr_segs; i++)
@@ -55,7 +57,8 @@ static int look(struct layers *l, size_t n, uint64_t from)
 	return 0;
 }
 
-/* Which is the newest that has @at, and how far on no layer begins or ends to have bytes. -1: none has. */
+/* Which is the newest that has @at, and how far on no layer begins or ends to have
+ * bytes. -1: none has. */
 static int top(struct layers *l, uint64_t at, uint64_t *end, int *layer)
 {
 	*layer = -1;

@@ -11,8 +11,8 @@
  * Addresses, lengths and offsets are bytes; ranges are half open.
  *
  * Structs that say their size grow at their end: who was built with a shorter one has 0 in what is
- * missing. So do those that are filled in by the functions with _sized in their names, which are called
- * by those without. All other structs stay as they are.
+ * missing. So do those that are filled in by the functions with _sized in their names, which are
+ * called by those without. All other structs stay as they are.
  */
 #ifndef LAZYD_H
 #define LAZYD_H
@@ -66,9 +66,9 @@ void lazyd_images_close(struct lazyd_images *images);
 /* The n-th task in pstree's order; -ENOENT behind the last. */
 int lazyd_images_task(const struct lazyd_images *images, size_t n, struct lazyd_task *task);
 /*
- * From now on memories are to be filled from a page server: what the newest snapshot holds, or holds
- * only as lazy, is asked of it (lazyd_remote), and what parents hold is read here where their pages
- * files are here.
+ * From now on memories are to be filled from a page server: what the newest snapshot holds, or
+ * holds only as lazy, is asked of it (lazyd_remote), and what parents hold is read here where their
+ * pages files are here.
  */
 void lazyd_images_remote(struct lazyd_images *images);
 /* What tells these images from all others, wherever they were copied: a SHA-256. */
@@ -105,53 +105,56 @@ int lazyd_memory_new(struct lazyd_memory **out);
 /* Takes @fd, a regular file. Returns the source's number. */
 int lazyd_memory_add_file(struct lazyd_memory *m, int fd, const char *name);
 /*
- * What is in the memory itself, which is shared and registered MINOR, or MINOR and MISSING: such pages
- * are mapped (UFFDIO_CONTINUE) and not copied. Holes in it are zero. Returns the source's number.
+ * What is in the memory itself, shared and registered MINOR, or MINOR and MISSING: such pages are
+ * mapped (UFFDIO_CONTINUE) and not copied. Holes in it are zero. Returns the source's number.
  */
 int lazyd_memory_add_in_place(struct lazyd_memory *m);
-/* What a page server (struct lazyd_remote) has of its task @pid; one of a memory, in areas of one page size. */
+/* What a page server (struct lazyd_remote) has of its task @pid;
+ * one of a memory, in areas of one page size. */
 int lazyd_memory_add_remote(struct lazyd_memory *m, uint32_t pid);
 /* Takes @fd, a /proc/PID/mem: the memory of a process that stands still until all is had. */
 int lazyd_memory_add_process(struct lazyd_memory *m, int fd, const char *name);
 /*
- * @ask is called on the thread of the engine or server, for a range of one piece each time. It returns
- * how many bytes from the first on it has put at ask->to; -EINPROGRESS, in an engine only: the
- * turn then returns soon, and lazyd_answer() is called later; -EAGAIN to be asked again; or -errno: such pages are lost. @in_place:
- * bytes are put into the shared memory itself, and mapped there as those of add_in_place().
+ * @ask is called on the thread of the engine or server, for a range of one piece each time. It
+ * returns how many bytes from the first on it has put at ask->to; -EINPROGRESS, in an engine only:
+ * the turn then returns soon, and lazyd_answer() is called later; -EAGAIN to be asked again; or
+ * -errno: such pages are lost. @in_place: bytes are put into the shared memory itself, and mapped
+ * there as those of add_in_place().
  */
 int lazyd_memory_add_callback(struct lazyd_memory *m,
 			      int64_t (*ask)(void *arg, const struct lazyd_ask *ask), void *arg,
 			      int in_place);
 /*
- * [start, start + len) is to be served; what no piece covers in it reads as zero. @page_size: what the
- * kernel counts in there, 2 MiB for hugetlb; at most 2 MiB. Before the pieces in it.
+ * [start, start + len) is to be served; what no piece covers in it reads as zero. @page_size: what
+ * the kernel counts in there, 2 MiB for hugetlb; at most 2 MiB. Before the pieces in it.
  */
 int lazyd_memory_add_area(struct lazyd_memory *m, uint64_t start, uint64_t len, uint64_t page_size);
 /*
- * Its bytes at [start, start + len) are at @offset of @source, all whole pages of the areas there; of files
- * also whole 4 KiB: a large page of which they have a part is put together, zero where none has any.
- * Ascending. @offset is of files only: elsewhere pages are known by their address.
+ * Its bytes at [start, start + len) are at @offset of @source, all whole pages of the areas there;
+ * of files also whole 4 KiB: a large page of which they have a part is put together, zero where
+ * none has any. Ascending. @offset is of files only: elsewhere pages are known by their address.
  */
 int lazyd_memory_add_piece(struct lazyd_memory *m, uint64_t start, uint64_t len, int source,
 			   uint64_t offset);
 /*
- * As add_piece() for the parts of [start, start + len) that @nr sparse files have, which are raw memory
- * from @offset on: of each page the last of them that has data there, and zero where none has any.
+ * As add_piece() for the parts of [start, start + len) that @nr sparse files have, raw memory from
+ * @offset on: of each page the last of them that has data there, and zero where none has any.
  */
 int lazyd_memory_add_layers(struct lazyd_memory *m, uint64_t start, uint64_t len,
 			    const int *sources, size_t nr, uint64_t offset);
-/* Drops the caller's reference; engines keep their own. Nothing is added after lazyd_add(): -EBUSY. */
+/* Drops the caller's reference; engines keep their own.
+ * Nothing is added after lazyd_add(): -EBUSY. */
 void lazyd_memory_put(struct lazyd_memory *m);
 uint64_t lazyd_memory_pages(const struct lazyd_memory *m);
 /*
- * What tells this memory from others, wherever its files were copied: a SHA-256 over where its areas are,
- * which parts files but the first have, and a sample of its bytes. -ENOTSUP: it is not all in files.
+ * What tells this memory from others, wherever its files were copied: a SHA-256 of where its areas
+ * are, which parts files but the first have, a sample of its bytes. -ENOTSUP: not all is in files.
  */
 int lazyd_memory_identity(const struct lazyd_memory *m, uint8_t identity[LAZYD_IDENTITY_LEN],
 			  struct lazyd_why *why);
 /*
- * For a memory that is not at hand: a SHA-256 of a file that goes with it, as the state of a VM. @fd is a
- * regular file, which is read from its beginning and stays the caller's.
+ * For a memory that is not at hand: a SHA-256 of a file that goes with it, as the state of a VM.
+ * @fd is a regular file, which is read from its beginning and stays the caller's.
  */
 int lazyd_file_identity(int fd, uint8_t identity[LAZYD_IDENTITY_LEN], struct lazyd_why *why);
 
@@ -160,14 +163,15 @@ int lazyd_file_identity(int fd, uint8_t identity[LAZYD_IDENTITY_LEN], struct laz
 /* Files in PEM format; NULL: where CRIU has them. */
 struct lazyd_tls_options {
 	size_t size; /* sizeof(struct lazyd_tls_options) */
-	const char *
-		cacert; /* whom to trust; NULL: whom the system does, and CRIU's file if it is there */
+	/* Whom to trust; NULL: whom the system does, and CRIU's file if it is there. */
+	const char *cacert;
 	const char *cacrl; /* what has been revoked; NULL: CRIU's file if it is there */
 	const char *cert, *key;
 	const char *name; /* whom the peer's certificate must name; NULL: anybody who is trusted */
 };
 
-/* Reads all files, none is needed later. May be shared, by children made by fork too; is never changed. */
+/* Reads all files, none is needed later.
+ * May be shared, by children made by fork too; is never changed. */
 int lazyd_tls_new(struct lazyd_tls **out, const struct lazyd_tls_options *options,
 		  struct lazyd_why *why);
 /* After the last engine and server that use it. */
@@ -178,14 +182,15 @@ void lazyd_tls_free(struct lazyd_tls *t);
 struct lazyd_remote {
 	size_t size; /* sizeof(struct lazyd_remote) */
 	/*
-	 * Called whenever a connection is wanted, two to a lazyd: a stream socket that is connected or
-	 * connecting, which the engine takes; -EAGAIN: there cannot be a second one; else -errno, and
-	 * it is called again after a while.
+	 * Called whenever a connection is wanted, two to a lazyd: a stream socket that is connected
+	 * or connecting, which the engine takes; -EAGAIN: there cannot be a second one; else
+	 * -errno, and it is called again after a while.
 	 */
 	int (*connect)(void *arg);
 	void *arg;
 	const uint8_t *identity; /* LAZYD_IDENTITY_LEN bytes; checked by a lazyd */
-	/* To a CRIU: 24 or 32, see lazyd_images_header(). 0: none is asked, for it checks no identity. */
+	/* To a CRIU: 24 or 32, see lazyd_images_header().
+	 * 0: none is asked, for it checks no identity. */
 	int header;
 	uint64_t timeout_ns;         /* without a word for so long its pages are lost; 0: never */
 	const struct lazyd_tls *tls; /* NULL: plain text */
@@ -219,29 +224,31 @@ struct lazyd_options {
 	/* One `key=value` line, no newline. Called on the engine's thread. */
 	void (*log)(void *arg, enum lazyd_log level, const char *line);
 	void *log_arg;
-	/* Where the remote pages of its memories come from; NULL: there are none. Read by lazyd_new(). */
+	/* Where the remote pages of its memories come from; NULL: there are none.
+	 * Read by lazyd_new(). */
 	const struct lazyd_remote *remote;
 	/*
-	 * lazyd_turn() looks for faults for so long before it sleeps, while that finds some: a fault is
-	 * then answered in half the time, for a busy CPU meanwhile. 0: never.
+	 * lazyd_turn() looks for faults for so long before it sleeps, while that finds some: a
+	 * fault is then answered in half the time, for a busy CPU meanwhile. 0: never.
 	 */
 	uint64_t busy_poll_ns;
 	/*
 	 * For who keeps descriptors elsewhere too: called with those of a forked child, which the
-	 * engine has got by itself, and with any of a space before it is closed (@is_open 0). On the
-	 * engine's thread; must not wait.
+	 * engine has got by itself, and with any of a space before it is closed (@is_open 0). On
+	 * the engine's thread; must not wait.
 	 */
 	void (*descriptor)(void *arg, int fd, int is_open);
 	void *descriptor_arg;
-	/* Not 0: only pages that are touched, and those of lazyd_replay(), are filled; see lazyd_sweep(). */
+	/* Not 0: only pages that are touched, and those of lazyd_replay(),
+	 * are filled; see lazyd_sweep(). */
 	int no_sweep;
-	/* Not 0: first touches are noted in the state, for so long from the first on (0: without end). */
+	/* Not 0: first touches go into the state, for so long from the first on (0: no end). */
 	int record;
 	uint64_t record_ns;
 	/*
-	 * Called before a space that was attached is closed, perhaps twice: @uffd is its userfaultfd,
-	 * still open. @is_gone: its process has ended or was killed; 0: it is owed nothing any more. On
-	 * the engine's thread; must not wait.
+	 * Called before a space that was attached is closed, perhaps twice: @uffd is its
+	 * userfaultfd, still open. @is_gone: its process has ended or was killed; 0: it is owed
+	 * nothing any more. On the engine's thread; must not wait.
 	 */
 	void (*closed)(void *arg, int uffd, int is_gone);
 	void *closed_arg;
@@ -260,11 +267,12 @@ struct lazyd_options {
 int lazyd_state_new(struct lazyd_state **out, uint64_t pages);
 void lazyd_state_free(struct lazyd_state *state);
 /*
- * The descriptor of that memory, a memfd which stays the state's; whoever has it can go on in place of
- * this process, also after execve(). -EFBIG where RLIMIT_FSIZE forbids a file of that size.
+ * The descriptor of that memory, a memfd which stays the state's; whoever has it can go on in place
+ * of this process, also after execve(). -EFBIG where RLIMIT_FSIZE forbids a file of that size.
  */
 int lazyd_state_fd(const struct lazyd_state *state);
-/* A state from such a descriptor, which it takes. -EPROTO: it is none, or one of another version. */
+/* A state from such a descriptor, which it takes.
+ * -EPROTO: it is none, or one of another version. */
 int lazyd_state_open(struct lazyd_state **out, int fd);
 
 /* [start, start + len), in the addresses of the images: whole pages of 4 KiB. */
@@ -299,8 +307,8 @@ struct lazyd_place {
 };
 enum { LAZYD_PLACES_MAX = 64 };
 /*
- * The same for a process that has parts of the memory at other addresses than the memory's: in any order,
- * overlapping at neither end. What it has of no place it is not owed. So one memory serves many.
+ * The same for a process with parts of the memory at other addresses than the memory's: in any
+ * order, overlapping at neither end. What it has of no place it is not owed. So one serves many.
  */
 int lazyd_attach_at(struct lazyd *l, int memory, int uffd, int pidfd,
 		    const struct lazyd_place *places, size_t nr);
@@ -310,15 +318,15 @@ int lazyd_start(struct lazyd *l);
 void lazyd_finish(struct lazyd *l);
 /*
  * Pages of memory number @touch->owner that are to be had before all that nobody waits for, behind
- * those of earlier calls: a working set, replayed. With @stays in every space of that memory, which take
- * turns; else in the one attached first. After the memory's lazyd_add(). -ENOSPC: so many cannot be.
+ * those of earlier calls: a working set, replayed. With @stays in every space of that memory, which
+ * take turns; else in the one attached first. After the memory's lazyd_add(). -ENOSPC: too many.
  */
 int lazyd_replay(struct lazyd *l, const struct lazyd_touch *touch);
 /* With no_sweep in the options: from now on the rest is filled too. */
 void lazyd_sweep(struct lazyd *l);
 /*
- * The n-th run of pages by the order of their first touch, as memory and place in it; -ENOENT behind
- * the last. Callable on the state alone too (l NULL).
+ * The n-th run of pages by the order of their first touch, as memory and place in it; -ENOENT
+ * behind the last. Callable on the state alone too (l NULL).
  */
 int lazyd_recorded(const struct lazyd *l, const struct lazyd_state *state, size_t n,
 		   struct lazyd_touch *touch);
@@ -356,12 +364,11 @@ struct lazyd_stats {
 	uint64_t pages_owed;  /* still owed */
 	uint64_t pages_demand, pages_neighbour, pages_sweep; /* filled from the image, by cause */
 	uint64_t pages_zero;                                 /* zero pages placed on a fault */
-	uint64_t pages_gone; /* owed no longer: removed, unmapped, exited, present already */
-	uint64_t pages_lost; /* their bytes could not be had */
-	uint64_t
-		files_changed; /* files that were written to meanwhile: see bytes-lost, file-changed */
-	uint64_t faults;       /* fault messages read, repeats included */
-	uint64_t waiting;      /* faults not answered yet */
+	uint64_t pages_gone;    /* owed no longer: removed, unmapped, exited, present already */
+	uint64_t pages_lost;    /* their bytes could not be had */
+	uint64_t files_changed; /* files written to meanwhile: see bytes-lost, file-changed */
+	uint64_t faults;        /* fault messages read, repeats included */
+	uint64_t waiting;       /* faults not answered yet */
 	uint64_t ev_remove, ev_unmap, ev_remap, ev_fork, ev_exit;
 	uint64_t res_eagain, res_eexist, res_enoent, res_partial;
 	uint64_t bytes_read;    /* through the ring */
@@ -396,7 +403,8 @@ enum lazyd_workingset_flag {
 
 /* An empty one, of the images with that identity. */
 int lazyd_workingset_new(struct lazyd_workingset **out, const uint8_t identity[LAZYD_IDENTITY_LEN]);
-/* -EBADMSG: that is none, or damaged; -EPROTONOSUPPORT: newer than this library; else what read said. */
+/* -EBADMSG: that is none, or damaged; -EPROTONOSUPPORT: newer than this library;
+ * else what read said. */
 int lazyd_workingset_read(struct lazyd_workingset **out, int fd, struct lazyd_why *why);
 int lazyd_workingset_write(const struct lazyd_workingset *w, int fd);
 /* Appends what is not in it yet of those pages. -ENOSPC: it has as many as it may have. */
@@ -431,20 +439,20 @@ struct lazyd_server_stats {
 };
 
 /*
- * Serves all tasks of @images, which stay the caller's and may be closed afterwards. NULL: none yet;
- * an identity is given then.
+ * Serves all tasks of @images, which stay the caller's and may be closed afterwards. NULL: none
+ * yet; an identity is given then.
  */
 int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
 		     const struct lazyd_server_options *options, struct lazyd_why *why);
 /*
- * Serves @m as task @pid, before the first socket is given. Its sources are here: nothing remote or in
- * place, and callbacks that answer at once. The caller keeps its reference.
+ * Serves @m as task @pid, before the first socket is given. Its sources are here: nothing remote or
+ * in place, and callbacks that answer at once. The caller keeps its reference.
  */
 int lazyd_server_add(struct lazyd_server *s, uint32_t pid, struct lazyd_memory *m);
 void lazyd_server_free(struct lazyd_server *s);
 /*
- * Takes a listening stream socket, or a connected one. The thread that gives it the first is the one
- * that calls turn().
+ * Takes a listening stream socket, or a connected one. The thread that gives it the first is the
+ * one that calls turn().
  */
 int lazyd_server_listen(struct lazyd_server *s, int fd);
 int lazyd_server_accept(struct lazyd_server *s, int fd);

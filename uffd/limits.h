@@ -18,36 +18,44 @@ enum {
 	/* What runs ahead in local sources: the sweep, and with it the neighbours of faults. */
 	LZ_REQS_SWEEP = 16,
 	LZ_REQS_AHEAD = 32,
-	/* A quarter of all, and of the sweep, is kept from any one source: a slow one delays its own
-	 * pages only. */
+	/* A quarter of all, and of the sweep, is kept from any one source:
+	 * a slow one delays its own pages only. */
 	/* One read and one COPY at most: 64 KiB is where COPY stops getting faster, and about 25 us
 	 * that a fault may have to wait. */
 	LZ_SLICE_BYTES = 64 << 10,
 	/* Pages of a slice at most, for the smallest page. */
 	LZ_SLICE_PAGES = LZ_SLICE_BYTES >> 12,
-	/* The sweep's while no faults come, where its bytes are mapped: what each slice costs beside its copy,
-	 * 3 us, is then a thirtieth of it. */
+	/* The sweep's while no faults come, where its bytes are mapped:
+	 * what each slice costs beside its copy, 3 us, is then a thirtieth of it. */
 	LZ_STRETCH_BYTES = 256 << 10,
 	LZ_STRETCH_PAGES = LZ_STRETCH_BYTES >> 12,
-	/* What the sweep has brought into memory at a time while no faults come, where so much lies together:
-	 * the kernel reads it as one huge page if it can, at more than twice the rate of small ones. A fault
-	 * that comes meanwhile waits behind it, for a millisecond on a disk of 2 GB/s. */
+	/*
+	 * What the sweep has brought into memory at a time while no faults come, where so much lies
+	 * together: the kernel reads it as one huge page if it can, at more than twice the rate of
+	 * small ones. A fault that comes meanwhile waits behind it, for a millisecond on a disk of
+	 * 2 GB/s.
+	 */
 	LZ_BLOCK_BYTES = 2 << 20,
 	/* Of any one source: the next one comes while one is placed. And of all. */
 	LZ_BLOCKS_SOURCE = 2,
 	LZ_BLOCKS_MAX = 8,
-	/* Reads of the sweep from any one source while faults come: what is on its way stands before them
-	 * in the disk's queue. But whoever has faulted so often will go on, and gets along faster with all
-	 * of it. */
+	/*
+	 * Reads of the sweep from any one source while faults come: what is on its way stands
+	 * before them in the disk's queue. But whoever has faulted so often will go on, and gets
+	 * along faster with all of it.
+	 */
 	LZ_REQS_PRESSED = 1,
 	LZ_STORM_FAULTS = 1024,
 	/* So many are a storm where nothing is waited for but copies. */
 	LZ_STORM_BEGINS = 16,
-	/* So many in a row far from one another, and what lies around the last is no likelier to be touched
-	 * than any other: the sweep goes on where it was, for what lies together costs less. */
+	/*
+	 * So many in a row far from one another, and what lies around the last is no likelier to be
+	 * touched than any other: the sweep goes on where it was, for what lies together costs
+	 * less.
+	 */
 	LZ_ASTRAY_FAULTS = 32,
-	/* A larger page is a slice of its own, and its buffer a larger one. With pages of 1 GiB a fault
-	 * would wait for half a second behind the one that is being placed. */
+	/* A larger page is a slice of its own, and its buffer a larger one. With pages of 1 GiB a
+	 * fault would wait for half a second behind the one that is being placed. */
 	LZ_PAGE_BYTES_MAX = 2 << 20,
 	/* Faults noted and not yet answered; a thread past them is woken when they are. */
 	LZ_FAULTS_MAX = 1024,
@@ -68,22 +76,24 @@ enum {
 	LZ_JOURNAL_NOTES = 1 << 20,
 	/* Memories an engine serves: one a task. */
 	LZ_MEMORIES_MAX = 4096,
-	/* Runs of pages in a record, 16 bytes each, taken only when written: 1 GiB where no two pages
-	 * that were touched lie together. A file of them has no more. */
+	/* Runs of pages in a record, 16 bytes each, taken only when written:
+	 * 1 GiB where no two pages that were touched lie together. A file of them has no more. */
 	LZ_TOUCHES_MAX = 1 << 18,
-	/* Runs that can be wanted before all others: a whole file of them, and where the image has them in
-	 * pieces as many again. One list of them does for all spaces. */
+	/* Runs that can be wanted before all others: a whole file of them, and where the image has
+	 * them in pieces as many again. One list of them does for all spaces. */
 	LZ_WANTED_MAX = 1 << 19,
 	/* Runs of them that are passed before faults are looked for again: 40 us at 10 ns each. */
 	LZ_PASSED_MAX = 4096,
-	/* Bytes of them that are on their way from a disk at a time, as many as the sweep's: a fault's
-	 * read is behind them in the disk's queue. */
+	/* Bytes of them that are on their way from a disk at a time, as many as the sweep's:
+	 * a fault's read is behind them in the disk's queue. */
 	LZ_WANTED_BYTES = LZ_REQS_SWEEP * LZ_SLICE_BYTES,
 	/* Beside the loop: what it does for each COPY takes a fifth of one. */
 	LZ_COPIERS_MAX = 3,
-	/* COPYs given to each that have not been taken back: enough to let it go on while the loop copies too. */
+	/* COPYs given to each that have not been taken back:
+	 * enough to let it go on while the loop copies too. */
 	LZ_COPIERS_GIVEN = 4,
-	/* To wake somebody for a shorter one is worth it from so many on, that come without a pause. */
+	/* To wake somebody for a shorter one is worth it from so many on,
+	 * that come without a pause. */
 	LZ_COPIERS_BYTES = 32 << 10,
 	LZ_COPIERS_SHORT = 16,
 };
@@ -129,7 +139,8 @@ enum {
  * seen), and no event tells. */
 #define LZ_RETRY_MIN_NS UINT64_C(50000)
 #define LZ_RETRY_MAX_NS UINT64_C(2000000)
-/* So long after the last fault the sweep takes whole slices again, and copiers have a part in it. */
+/* So long after the last fault the sweep takes whole slices again,
+ * and copiers have a part in it. */
 #define LZ_CALM_NS UINT64_C(5000000)
 
 #endif

@@ -22,7 +22,8 @@
 #define PUT_OFF_NS UINT64_C(5000000)
 /* Steps of a source's preparation before each wait, 14 us each. */
 enum { PREPARE_MAX = 16 };
-/* Between two looks at the clock, and at who is to work meanwhile: so many actions, but fewer long ones. */
+/* Between two looks at the clock, and at who is to work meanwhile:
+ * so many actions, but fewer long ones. */
 enum { LOOK_COST = 16, STRETCH_COST = 4 };
 /* abandon() gives a stalled space this long to let itself be poisoned. */
 #define ABANDON_NS UINT64_C(5000000000)
@@ -57,9 +58,10 @@ static unsigned cost_of(const struct lz_action *a)
 }
 
 /*
- * Completions first, before every single action: a fault waits behind one and no more. True if it came
- * to an end, false if its time did, or if the caller has to look at something: it may have a space
- * whose threads wait. Not at once, so that whoever calls without end cannot keep faults from being answered.
+ * Completions first, before every single action: a fault waits behind one and no more. True if it
+ * came to an end, false if its time did, or if the caller has to look at something: it may have a
+ * space whose threads wait. Not at once, so that whoever calls without end cannot keep faults from
+ * being answered.
  */
 static bool work(struct lz_loop *l)
 {
@@ -120,8 +122,8 @@ static int64_t least_timeout(uint64_t deadline, uint64_t now, int64_t timeout_ns
 	return (int64_t)left;
 }
 
-/* For who polls lazyd_fd() instead of waiting here: it must become readable, now or at the deadline,
- * and what was prepared since the last wait must be on its way. */
+/* For who polls lazyd_fd() instead of waiting here: it must become readable,
+ * now or at the deadline, and what was prepared since the last wait must be on its way. */
 static void leave(struct lz_loop *l, bool more)
 {
 	uint64_t at = next_deadline(l);
@@ -225,7 +227,8 @@ int lz_loop_turn(struct lz_loop *l, int64_t timeout_ns)
 	return 0;
 }
 
-/* Not the ring's own descriptor: poll() on that sleeps through work that the kernel has deferred. */
+/* Not the ring's own descriptor: poll() on that sleeps through work that the
+ * kernel has deferred. */
 int lz_loop_fd(struct lz_loop *l)
 {
 	int r;

@@ -151,9 +151,11 @@ void lz_intake_doubt(struct lz_loop *l);
 
 /* Kills the space's process: -ESRCH where it is not known which one that is. */
 int lz_lose_kill(struct lz_loop *l, uint32_t space);
-/* A child nobody can serve, of the message at @index of @parent's: what it is owed is poisoned before it
- * can read it. Where the kernel cannot, all below its parent is killed. Closes @ufd, unless neither was
- * possible, and a successor will not take the message again. */
+/*
+ * A child nobody can serve, of the message at @index of @parent's: what it is owed is poisoned
+ * before it can read it. Where the kernel cannot, all below its parent is killed. Closes @ufd,
+ * unless neither was possible, and a successor will not take the message again.
+ */
 void lz_lose_child(struct lz_loop *l, uint32_t parent, unsigned index, int ufd);
 /* A move that cannot be followed: the process is killed. */
 void lz_lose_moved(struct lz_loop *l, uint32_t space);

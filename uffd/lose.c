@@ -98,8 +98,8 @@ static unsigned kill_list(FILE *f, int depth)
 	return n;
 }
 
-/* Every process below @pid, as far as /proc names them; how many those are. Children are their parent's
- * thread's: there is a list for each. */
+/* Every process below @pid, as far as /proc names them; how many those are.
+ * Children are their parent's thread's: there is a list for each. */
 static unsigned kill_children(int pid, int depth)
 {
 	const struct dirent *e;
@@ -124,9 +124,9 @@ static unsigned kill_children(int pid, int depth)
 }
 
 /*
- * Kills all that is below the process of @pidfd, until he is dead whose userfaultfd @ufd is: false if
- * he was not among them. A child is below its parent not before fork() has come to its end there, and
- * no longer than that lives.
+ * Kills all that is below the process of @pidfd, until he is dead whose userfaultfd @ufd is: false
+ * if he was not among them. A child is below its parent not before fork() has come to its end
+ * there, and no longer than that lives.
  */
 static bool kill_holder(const struct lz_loop *l, uint32_t space, int pidfd, int ufd)
 {
@@ -183,8 +183,8 @@ int lz_lose_kill(struct lz_loop *l, uint32_t space)
 
 /* ---- layout events that cannot be followed ---- */
 
-/* Without poison, where it cannot be found either, its descriptor stays open for as long as this process
- * and its like live, and its threads wait: that is still better than zeros. */
+/* Without poison, where it cannot be found either, its descriptor stays open for as long as this
+ * process and its like live, and its threads wait: that is still better than zeros. */
 static const char *lose_child(const struct lz_loop *l, uint32_t parent, int ufd, uint64_t *nr)
 {
 	int r = poison_owed(l, parent, ufd, nr);

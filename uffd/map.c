@@ -134,7 +134,8 @@ void lz_map_fini(struct lz_map *m)
 	*m = (struct lz_map){ 0 };
 }
 
-/* Splits so that no segment straddles @addr, for which there must be room; its index by position. */
+/* Splits so that no segment straddles @addr, for which there must be room;
+ * its index by position. */
 static size_t split(struct lz_map *m, uint64_t addr)
 {
 	size_t i = lower(m, addr), k;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Large pages of which several files have a part each, as a page source: a read of one goes from part to
- * part. What is in the page cache is read at once, what is not through the ring, a part at a time; but the
- * kernel is asked to begin with all of them before the first is waited for.
+ * Large pages of which several files have a part each, as a page source: a read of one goes from
+ * part to part. What is in the page cache is read at once, what is not through the ring, a part at
+ * a time; but the kernel is asked to begin with all of them before the first is waited for.
  */
 #include <errno.h>
 #include <fcntl.h>

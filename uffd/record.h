@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which pages threads were the first to ask for, in that order, in memory shared with whoever goes on
- * after the engine's process has died: a run is written first and counted after. Pure.
+ * Which pages threads were the first to ask for, in that order, in memory shared with whoever goes
+ * on after the engine's process has died: a run is written first and counted after. Pure.
  */
 #ifndef LZ_RECORD_H
 #define LZ_RECORD_H
@@ -30,7 +30,8 @@ static inline uint64_t lz_record_end(const struct lz_touch *t)
 	return t->identity + ((uint64_t)t->nr_pages << 12);
 }
 
-/* A touch of what has not been noted yet. Nothing is noted after @window_ns since the first; 0: no end. */
+/* A touch of what has not been noted yet.
+ * Nothing is noted after @window_ns since the first; 0: no end. */
 void lz_record_note(struct lz_record *r, const struct lz_touch *touch, uint64_t window_ns,
 		    uint64_t now_ns);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The public functions of the other end: puts the plans of an images directory, and of memories made by
- * hand, behind a page server, and tells it where a task's pages lie. What is said to whom is iouring/server.c's.
+ * The public functions of the other end: puts the plans of an images directory, and of memories
+ * made by hand, behind a page server, and tells it where a task's pages lie. What is said to whom
+ * is iouring/server.c's.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -108,7 +109,8 @@ static struct task *task_of(const struct lazyd_server *s, const struct lz_source
 	return NULL;
 }
 
-/* What becomes of the page is the client's affair; that the source is at fault is only known here. */
+/* What becomes of the page is the client's affair;
+ * that the source is at fault is only known here. */
 static void lost(void *arg, const struct lz_source *source, uint64_t offset, int64_t result)
 {
 	const struct lazyd_server *s = arg;

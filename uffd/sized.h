@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Structs of lazyd.h across versions of it: the caller was built with a shorter or a longer one than
- * the library, and what the two have in common is at the beginning.
+ * Structs of lazyd.h across versions of it: the caller was built with a shorter or a longer one
+ * than the library, and what the two have in common is at the beginning.
  */
 #ifndef LZ_SIZED_H
 #define LZ_SIZED_H
@@ -11,8 +11,8 @@
 #include <string.h>
 
 /*
- * The options of a caller, whose missing ones are 0. False: they do not even have their size, or ask
- * for what this version has not got.
+ * The options of a caller, whose missing ones are 0. False: they do not even have their size, or
+ * ask for what this version has not got.
  */
 static inline bool lz_sized_take(void *to, size_t room, const void *from, size_t size)
 {

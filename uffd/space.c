@@ -5,7 +5,8 @@
 #include <assert.h>
 #include <errno.h>
 
-/* Pages of @seg that the plan holds, as [*from, *to): numbers follow identity, so it is one range. */
+/* Pages of @seg that the plan holds, as [*from, *to):
+ * numbers follow identity, so it is one range. */
 static void pages_of(const struct lz_space *s, const struct lz_seg *seg, struct lz_range r,
 		     uint64_t *from, uint64_t *to)
 {

@@ -46,8 +46,11 @@ struct lz_space {
 	bool kill;         /* KILL is owed to it */
 	bool wake_all;
 	bool crowded; /* faults of it found no room: its threads are woken when there is */
-	/* Running ahead: the sweeps of local and of remote pages; the stream of faults: its last page, how
-	 * far its next one is from that, where it is if it goes on, and how many to run ahead of it. */
+	/*
+	 * Running ahead: the sweeps of local and of remote pages; the stream of faults: its last
+	 * page, how far its next one is from that, where it is if it goes on, and how many to run
+	 * ahead of it.
+	 */
 	struct lz_front front[2]; /* LZ_LOCAL, LZ_REMOTE */
 	uint64_t stream_last, stream_next, window;
 	unsigned nr_astray; /* faults in a row that were far from the one before */

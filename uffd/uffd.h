@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The ioctls of ioctl_userfaultfd(2): bytes done, 0, or -errno; never errno. A COPY, ZEROPAGE,
- * CONTINUE or POISON that got part of the way (the kernel says EAGAIN and how far) returns that part.
+ * CONTINUE or POISON that got part of the way (the kernel says EAGAIN and how far) returns that
+ * part.
  */
 #ifndef LZ_UFFD_H
 #define LZ_UFFD_H

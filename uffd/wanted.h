@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages that are to be had before all others, in an order: a working set, as numbers of pages. How far
- * it has been gone through is the engine's to say. Pure.
+ * Pages that are to be had before all others, in an order: a working set, as numbers of pages. How
+ * far it has been gone through is the engine's to say. Pure.
  */
 #ifndef LZ_WANTED_H
 #define LZ_WANTED_H
@@ -31,7 +31,7 @@ struct lz_wanted {
 	struct lz_walk walk; /* of all spaces together, if they do not go by themselves */
 	uint32_t turn;       /* else: whose it is */
 	bool dry;            /* nobody has more of it, until a run or a space is added */
-	bool holds; /* somebody has, and waits for nothing but a request: the sweep is to wait too */
+	bool holds; /* somebody has, waits for nothing but a request: the sweep waits too */
 	bool rests; /* so much was passed at a time: it goes on when the time is told */
 };
 

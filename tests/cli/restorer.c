@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * restorer PID BASE PAGES: stands in for criu restore where there is no CRIU, or no root for it: one
- * process, restorer and task at once. In the work directory it hands the userfaultfd of an area to the
- * daemon in the way and with the messages of CRIU, and then compares every page of it with what
- * imagegen has put there. Says how it came by its userfaultfd, and how many pages were right.
+ * restorer PID BASE PAGES: stands in for criu restore where there is no CRIU, or no root for it:
+ * one process, restorer and task at once. In the work directory it hands the userfaultfd of an area
+ * to the daemon in the way and with the messages of CRIU, and then compares every page of it with
+ * what imagegen has put there. Says how it came by its userfaultfd, and how many pages were right.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>

@@ -8,8 +8,8 @@
  *			another process gets that memory, a page at the moment it is touched and the
  *			rest meanwhile, and prints the number
  *
- * A job is a function and one area of memory, in which all is that it needs to go on. A tool for any
- * process saves more than that; memory is what takes long.
+ * A job is a function and one area of memory, in which all is that it needs to go on. A tool for
+ * any process saves more than that; memory is what takes long.
  */
 #include <errno.h>
 #include <fcntl.h>

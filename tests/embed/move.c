@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process whose memory is moved while it stands still on its old host, with `lazyd serve --pid` there
- * and the library here:
+ * A process whose memory is moved while it stands still on its old host, with `lazyd serve --pid`
+ * there and the library here:
  *
  *	move start	memory that is written, only read, or neither, page by page; says READY and stops
  *	move take DIR PID ADDRESS PORT

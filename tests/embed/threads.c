@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Several engines in one process, each in a thread of its own, that serve memory of this very
- * process to other threads of it: what each looks at is what its image has. Two of the engines share
- * a memory; one is stopped by another thread; all but one have copiers. For ThreadSanitizer above all.
+ * process to other threads of it: what each looks at is what its image has. Two of the engines
+ * share a memory; one is stopped by another thread; all but one have copiers. For ThreadSanitizer
+ * above all.
  */
 #include <pthread.h>
 
@@ -23,8 +24,8 @@ struct one {
 };
 
 /*
- * The engine belongs to this thread from its first call on. Nothing of what it touches is lazy: not its
- * stack, not its heap.
+ * The engine belongs to this thread from its first call on. Nothing of what it touches is lazy: not
+ * its stack, not its heap.
  */
 static void *serve(void *arg)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stands in for Firecracker on the socket of its page-fault handler: maps guest memory, registers it,
- * says what the version says, and then uses it as VMM and guest do, with balloon and all, comparing
- * every byte with a file that is what the memory must be.
+ * Stands in for Firecracker on the socket of its page-fault handler: maps guest memory, registers
+ * it, says what the version says, and then uses it as VMM and guest do, with balloon and all,
+ * comparing every byte with a file that is what the memory must be.
  *
  *	peer base FILE MIB SEED			makes a memory file; every 7th page of it is a hole
  *	peer diff FILE TRUTH MIB SEED PERCENT	makes a sparse diff, and the same changes in TRUTH
@@ -468,7 +468,8 @@ static int run(const char *path, const char *file)
 		bad("setuid");
 	sock = dial(path);
 	shake_hands(sock, uffd);
-	/* Without one nothing of this memory waits for anybody: it is here to be hung up on, or killed. */
+	/* Without one nothing of this memory waits for anybody:
+	 * it is here to be hung up on, or killed. */
 	if (strcmp(o.give, "uffd") != 0)
 		return recv(sock, &st, 1, 0) > 0;
 	/* The VMM's own accesses, before the call returns. */

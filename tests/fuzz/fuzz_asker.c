@@ -2,9 +2,9 @@
 /*
  * Servers that nobody has written. The input is a row of steps: requests of the client, and bytes
  * of the server, which are anything at all or, so that the input gets somewhere, a fitting reply.
- * What is understood is checked against a model of what was asked: each page is answered once, under
- * the tag it was asked for, and payload is counted right. All is heard twice, in one piece a step
- * and byte by byte, and must be understood the same.
+ * What is understood is checked against a model of what was asked: each page is answered once,
+ * under the tag it was asked for, and payload is counted right. All is heard twice, in one piece a
+ * step and byte by byte, and must be understood the same.
  *
  * The first byte: 1 is the short layout, 2 a peer known to be a lazyd. The low three bits of a step
  * say what it does, see enum step; the high five bits and the bytes behind it are what that needs.

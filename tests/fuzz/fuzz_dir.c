@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Whole directories of images, as fill, serve and inspect read them. The input is a row of files: a
- * byte that says which (the low bits) and whether it is the parent's (8), two bytes with its length,
- * the lower first, and its bytes; the last takes what is left. Of a pages file there is as much as the
- * length says, and no bytes: nobody interprets them. Whatever is in the files, what is refused is
- * refused with a sentence, what is taken can be asked for everything, and the answers agree.
+ * byte that says which (the low bits) and whether it is the parent's (8), two bytes with its
+ * length, the lower first, and its bytes; the last takes what is left. Of a pages file there is as
+ * much as the length says, and no bytes: nobody interprets them. Whatever is in the files, what is
+ * refused is refused with a sentence, what is taken can be asked for everything, and the answers
+ * agree.
  */
 #include <assert.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a VM says of its memory. The first byte says how long the memory file is, the rest is the text. What
- * is taken must be regions that can be served; a text is judged the same whatever is behind its end; and what
- * is not whole yet stays so for each of its beginnings.
+ * What a VM says of its memory. The first byte says how long the memory file is, the rest is the
+ * text. What is taken must be regions that can be served; a text is judged the same whatever is
+ * behind its end; and what is not whole yet stays so for each of its beginnings.
  */
 #include <assert.h>
 #include <errno.h>

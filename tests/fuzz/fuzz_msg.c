@@ -6,9 +6,9 @@
  * is refused is refused before anything changes, and a successor rebuilt from the state owes what
  * its predecessor owed.
  *
- * The input is a row of steps: a byte that says what to do, and what that needs. What a kernel could
- * not answer is not tried: a placement of more bytes than were asked for, or of parts of a page,
- * a read of more than was asked for, and half of a huge page unmapped or moved.
+ * The input is a row of steps: a byte that says what to do, and what that needs. What a kernel
+ * could not answer is not tried: a placement of more bytes than were asked for, or of parts of a
+ * page, a read of more than was asked for, and half of a huge page unmapped or moved.
  *
  * limits: small
  */
@@ -151,7 +151,8 @@ static void act(struct world *w, struct input *in)
 	struct lz_action a;
 
 	if (lz_state_is_full(w->st))
-		/* More segments than half a small journal has room for: the loop goes on without. */
+		/* More segments than half a small journal has room for:
+		 * the loop goes on without. */
 		(void)lz_state_compact(w->st, w->e);
 	for (int n = 0; lz_engine_next(w->e, &a); n++) {
 		assert(n < ACTIONS_MAX);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A restorer that nobody has written: the input is messages of any length with any number of
- * descriptors, and moments at which the keeper that hears them dies, with or without the next message
- * in its inbox. What is noted must be what such a restore can say, the same for whoever reads the
- * notes, and no descriptor that came may stay open unnoted while all is well.
+ * descriptors, and moments at which the keeper that hears them dies, with or without the next
+ * message in its inbox. What is noted must be what such a restore can say, the same for whoever
+ * reads the notes, and no descriptor that came may stay open unnoted while all is well.
  */
 #include <assert.h>
 #include <errno.h>

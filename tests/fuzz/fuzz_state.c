@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The memory of a state as somebody else may have left it: any notes in its journal, any bits. Replayed it
- * is refused or makes an engine whose invariants hold, and which owes the same when it is replayed again,
- * from the journal as it is and from the journal restated.
+ * The memory of a state as somebody else may have left it: any notes in its journal, any bits.
+ * Replayed it is refused or makes an engine whose invariants hold, and which owes the same when it
+ * is replayed again, from the journal as it is and from the journal restated.
  *
- * The input: a byte that says which half of the journal counts, its notes as they lie there, and, where
- * bytes are left, what is owed, over and over. Pages are small: notes of half a huge page unmapped or moved,
- * which no kernel lets happen, are not looked for in a replay.
+ * The input: a byte that says which half of the journal counts, its notes as they lie there, and,
+ * where bytes are left, what is owed, over and over. Pages are small: notes of half a huge page
+ * unmapped or moved, which no kernel lets happen, are not looked for in a replay.
  *
  * limits: small
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files of working sets. Each is taken as it comes, and once more with a checksum that is right, behind
- * which a fuzzer would not get otherwise; what is taken is put into a set, which has every page once.
+ * Files of working sets. Each is taken as it comes, and once more with a checksum that is right,
+ * behind which a fuzzer would not get otherwise; what is taken is put into a set, which has every
+ * page once.
  */
 #include <assert.h>
 #include <errno.h>

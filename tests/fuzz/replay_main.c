@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A main for fuzz targets where there is no fuzzer: gives them the files named, and all files of the
- * directories named, each in a buffer without a spare byte. Where none is named, those of the
+ * A main for fuzz targets where there is no fuzzer: gives them the files named, and all files of
+ * the directories named, each in a buffer without a spare byte. Where none is named, those of the
  * target's own corpus, $srcdir/tests/fuzz/corpus/<name of the program>. It fails if there was none.
  */
 #include <dirent.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * seed_images CORPUS_DIR: writes the inputs that fuzz_image, fuzz_chain and fuzz_dir start from into
- * its directories of these names, made by the writer and by the builders of the unit tests.
+ * seed_images CORPUS_DIR: writes the inputs that fuzz_image, fuzz_chain and fuzz_dir start from
+ * into its directories of these names, made by the writer and by the builders of the unit tests.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* seed_wset CORPUS_DIR: writes the inputs that fuzz_wset starts from into its directory of that name. */
+/* seed_wset CORPUS_DIR: writes the inputs that fuzz_wset starts from into its
+ * directory of that name. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Want of memory, and of descriptors, made. A program that uses this is linked with $(FAILING_LINK) of
- * Makefile.am: what its objects ask malloc() and its kind for, mmap() too, passes here. What a shared
- * library asks for by itself does not.
+ * Want of memory, and of descriptors, made. A program that uses this is linked with $(FAILING_LINK)
+ * of Makefile.am: what its objects ask malloc() and its kind for, mmap() too, passes here. What a
+ * shared library asks for by itself does not.
  */
 #ifndef LZ_TEST_FAILING_H
 #define LZ_TEST_FAILING_H

@@ -35,7 +35,8 @@ struct imagegen {
 };
 
 /*
- * Makes the images in @dirfd; level n > 0 in its directory snapshot-<n>. Task n uses pages id n + 1.
+ * Makes the images in @dirfd; level n > 0 in its directory snapshot-<n>. Task n uses pages id n +
+ * 1.
  */
 int imagegen_make(int dirfd, const struct imagegen *g, struct lz_why *why);
 /* The address of range @n, and the address behind the last. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mkimages DIR [name=value ...]: makes a directory of images, for trying things by hand and for
- * benches. The names are the members of struct imagegen; `damage=FILE:KIND` hurts a file at the end.
+ * benches. The names are the members of struct imagegen; `damage=FILE:KIND` hurts a file at the
+ * end.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -12,7 +12,8 @@
 /* In the place of a pid. */
 enum { RESTORER_FINISHED = 0x52535446 };
 
-/* To the daemon whose socket is in the current directory: the connection, to be closed by the caller. */
+/* To the daemon whose socket is in the current directory:
+ * the connection, to be closed by the caller. */
 int restorer_connect(void);
 
 /* A task's pid (a negative one's is dead), or RESTORER_FINISHED. */

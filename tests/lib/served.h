@@ -8,7 +8,7 @@
  * 100 .. 103   nowhere
  * 104 .. 511   in file one, right behind the first
  * 512 .. 2047  in file two
- * 3000 .. 3015 in a source that is slow: its bytes come when served_thaw() is called, once for each read
+ * 3000 .. 3015 in a source that is slow: its bytes come by served_thaw(), called once for each read
  * 3100 .. 3115 in one whose pages fail that served.bad has a bit for, by a completion
  * 3200 .. 3207 in a file that ends in the middle of the third
  * Page n is filled with what served_page() says; every 16th is zeros.

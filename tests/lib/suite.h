@@ -5,7 +5,8 @@
 
 #include <check.h>
 
-/* Runs @s, as the environment says (CK_FORK, CK_RUN_CASE, CK_VERBOSITY), and frees it; what main() returns. */
+/* Runs @s, as the environment says (CK_FORK, CK_RUN_CASE, CK_VERBOSITY), and frees it;
+ * what main() returns. */
 int run_suite(Suite *s);
 
 #endif

@@ -42,8 +42,8 @@
  *	s0 map r0 2..6               what shared memory has there; "s0 map 2..3": for no request
  *	s0 kill                      s0 close              release
  * Outcomes: that many pages, or an error's name, or "none": nothing is fed. Without one all went
- * well, and is fed, but of a read. Behind an outcome, after commas: events that come before the next action.
- * Looking:
+ * well, and is fed, but of a read. Behind an outcome, after commas: events that come before the
+ * next action. Looking:
  *	owed s0 3                    it is owed three pages that have a position
  *	count pages_lost 1           a figure of struct lazyd_stats
  *	retry 50                     the engine wants the time in 50 us; "never"

@@ -10,8 +10,8 @@
 #include "tests/live/live.h"
 
 enum { PAGES = 2048, MANY = 8192 };
-/* What a turn may bring when its caller is called: until it looks four stretches of 64 pages are placed, or eight
- * slices of 16, and then as many again. */
+/* What a turn may bring when its caller is called: until it looks four stretches of 64 pages are
+ * placed, or eight slices of 16, and then as many again. */
 enum { CALLED_PAGES = 2 * 4 * 64, CALLED_TURNS = 3 };
 
 static void touch_when_told(struct live *l)
@@ -49,7 +49,8 @@ static void serve_stopped(struct live *l)
 	live_end(l, 0);
 }
 
-/* However much there is to do, who has something to say is heard soon: perhaps threads wait for it. */
+/* However much there is to do, who has something to say is heard soon:
+ * perhaps threads wait for it. */
 static void serve_called(struct live *l)
 {
 	int pipe_fd[2];

@@ -133,8 +133,9 @@ static void *touch_from_behind(void *arg)
 }
 
 /*
- * A space is closed as soon as nothing is owed, holes or not, and threads that fault at that moment must
- * not stay behind: the descriptor is not the last one, so its closing wakes nobody. The moment is short.
+ * A space is closed as soon as nothing is owed, holes or not, and threads that fault at that moment
+ * must not stay behind: the descriptor is not the last one, so its closing wakes nobody. The moment
+ * is short.
  */
 static void keep_open(struct live *l)
 {

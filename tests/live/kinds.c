@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Cases of the other kinds of memory: shared, with its pages in place or not, and of large pages; and
- * how such memory is made. Their common image is that of all the other cases.
+ * Cases of the other kinds of memory: shared, with its pages in place or not, and of large pages;
+ * and how such memory is made. Their common image is that of all the other cases.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -101,8 +101,8 @@ static void give_back(struct live *l, uint64_t first, uint64_t nr, int how)
 }
 
 /*
- * What is given back is the file's still, and what is taken out of the file is zero: whether the page
- * was there before or not.
+ * What is given back is the file's still, and what is taken out of the file is zero: whether the
+ * page was there before or not.
  */
 static void give_and_take(struct live *l)
 {

@@ -113,10 +113,12 @@ void live_touch_later(struct live *l);
 bool live_can_read(struct live *l, uint64_t page);
 /* The image's pages, but a SIGBUS for each that its file has lost. */
 void live_expect_left(struct live *l);
-/* Touches, writes, gives back, moves, unmaps and forks at random, and knows what it ought to see. */
+/* Touches, writes, gives back, moves, unmaps and forks at random,
+ * and knows what it ought to see. */
 void live_storm(struct live *l);
 void live_register(struct live *l, void *at, uint64_t pages);
-/* All of the memory is missing again, with another userfaultfd, which the server gets too: l->uffd. */
+/* All of the memory is missing again, with another userfaultfd,
+ * which the server gets too: l->uffd. */
 void live_renew(struct live *l);
 /* A child that dies with its parent; runs @run and ends well unless that fails. NULL: returns 0. */
 pid_t live_fork(struct live *l, void (*run)(struct live *));

@@ -265,8 +265,8 @@ static void forget_poison(struct live *l)
 	LIVE_CHECK(l, prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
 }
 
-/* Attaches as many spaces as there can be: this process, again and again, which is never owed anything
- * because the sweep never begins. */
+/* Attaches as many spaces as there can be:
+ * this process, again and again, which is never owed anything because the sweep never begins. */
 static void fill_up(struct live *l)
 {
 	struct uffdio_api api = { .api = UFFD_API };

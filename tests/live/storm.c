@@ -194,8 +194,8 @@ static void move_large(struct live *l, uint64_t from, uint64_t to)
 }
 
 /*
- * The task touches nothing, so that copiers are at work, and what lies somewhere is elsewhere a moment later. A
- * page that is placed where it was would be another's.
+ * The task touches nothing, so that copiers are at work, and what lies somewhere is elsewhere a
+ * moment later. A page that is placed where it was would be another's.
  */
 static void shuffle(struct live *l)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Cases in which the engine dies. The server is the keeper: it holds the descriptors, shares them
- * with a worker that has a memory of its own, kills that at random moments and starts another, until
- * one of them comes to the end. The task must notice nothing.
+ * with a worker that has a memory of its own, kills that at random moments and starts another,
+ * until one of them comes to the end. The task must notice nothing.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Cases of working sets: what is touched is noted and nothing else comes, what is replayed comes first. */
+/* Cases of working sets: what is touched is noted and nothing else comes,
+ * what is replayed comes first. */
 #include <errno.h>
 
 #include "tests/live/live.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * garbage ADDRESS PORT COUNT PID VADDR: so many clients of a page server, ten at a time, none of which means well: random
- * bytes, half headers, floods of good requests (PID, VADDR) whose answers are not read, silence, broken
- * hellos, uploads, requests for what cannot be. It is
- * not told what the server should do; the server's other clients are.
+ * garbage ADDRESS PORT COUNT PID VADDR: so many clients of a page server, ten at a time, none of
+ * which means well: random bytes, half headers, floods of good requests (PID, VADDR) whose answers
+ * are not read, silence, broken hellos, uploads, requests for what cannot be. It is not told what
+ * the server should do; the server's other clients are.
  */
 
 #include <arpa/inet.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * relay DEVICE PID DELAY_US MBIT: a link with a delay, for kernels without netem. Makes a tun device of
- * that name in its own network namespace and one in that of process PID, says "up", and then carries
- * packets between the two: each leaves when those before it have been sent at MBIT (0: any) million
- * bits a second, and arrives DELAY_US later. What would wait for more than 100 ms to be sent is dropped.
+ * relay DEVICE PID DELAY_US MBIT: a link with a delay, for kernels without netem. Makes a tun
+ * device of that name in its own network namespace and one in that of process PID, says "up", and
+ * then carries packets between the two: each leaves when those before it have been sent at MBIT (0:
+ * any) million bits a second, and arrives DELAY_US later. What would wait for more than 100 ms to
+ * be sent is dropped.
  */
 
 #include <errno.h>

@@ -468,7 +468,8 @@ static void changed_state(void)
 	ck_assert_int_eq(st->slot[1].uffd, 5);
 }
 
-/* A fork that is not followed is not noted: the state is what it was, the descriptor the caller's. */
+/* A fork that is not followed is not noted:
+ * the state is what it was, the descriptor the caller's. */
 static int ufd;
 
 static int call_state_take(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory and descriptors that run out while images are read and written: no image is called damaged for
- * it, none is half opened, and the sentence that goes with the failure is there.
+ * Memory and descriptors that run out while images are read and written: no image is called damaged
+ * for it, none is half opened, and the sentence that goes with the failure is there.
  */
 #include <check.h>
 #include <errno.h>
@@ -15,7 +15,8 @@
 
 enum { PID = 1000, RANGES = 70, PAGES = 2 };
 
-/* More ranges than a plan has room for at first, in two snapshots; more tasks than their list has. */
+/* More ranges than a plan has room for at first, in two snapshots;
+ * more tasks than their list has. */
 static const struct imagegen GIVEN = { .nr_tasks = 17,
 				       .nr_ranges = RANGES,
 				       .nr_pages = PAGES,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory and descriptors that run out under the functions of lazyd.h that make something: nothing is
- * half made, and a descriptor passed in is taken on success and untouched on failure.
+ * Memory and descriptors that run out under the functions of lazyd.h that make something: nothing
+ * is half made, and a descriptor passed in is taken on success and untouched on failure.
  */
 #define _GNU_SOURCE 1
 #include <check.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory that runs out on the wire, at either end and at any moment: the connection it hits ends, that is told,
- * the client comes again, and every page it has asked for arrives with its own bytes.
+ * Memory that runs out on the wire, at either end and at any moment: the connection it hits ends,
+ * that is told, the client comes again, and every page it has asked for arrives with its own bytes.
  */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>

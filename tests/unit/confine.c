@@ -269,7 +269,8 @@ START_TEST(of_images_that_are_somebody_elses)
 }
 END_TEST
 
-/* Upgrades: the kernel's bound on the pile is met, and all goes on; what it was asked for at first holds. */
+/* Upgrades: the kernel's bound on the pile is met, and all goes on;
+ * what it was asked for at first holds. */
 static void upgrades(void)
 {
 	struct lz_log log = { .level = LAZYD_LOG_WARN };

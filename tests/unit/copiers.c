@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * COPYs by several threads, with the real kernel: whatever comes of each is told exactly, and others who
- * fill, drop and split the same memory meanwhile change no byte of it.
+ * COPYs by several threads, with the real kernel: whatever comes of each is told exactly, and
+ * others who fill, drop and split the same memory meanwhile change no byte of it.
  */
 #define _GNU_SOURCE 1
 #include <check.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Blocks, which the sweep has brought into memory while no faults come: which pages they have, how many are
- * on their way, and what does not wait for them. The language is that of tests/lib/transcript.h.
+ * Blocks, which the sweep has brought into memory while no faults come: which pages they have, how
+ * many are on their way, and what does not wait for them. The language is that of
+ * tests/lib/transcript.h.
  */
 #include <check.h>
 #include <stdlib.h>

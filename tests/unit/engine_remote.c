@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The engine with a source behind a wire: what is urgent, what the window leaves for the background,
- * what comes first, and when the source is released. The language is that of tests/lib/transcript.h.
- * At first the window is of five pages, asked for one by one.
+ * The engine with a source behind a wire: what is urgent, what the window leaves for the
+ * background, what comes first, and when the source is released. The language is that of
+ * tests/lib/transcript.h. At first the window is of five pages, asked for one by one.
  */
 #include <check.h>
 #include <errno.h>
@@ -98,7 +98,8 @@ START_TEST(faults_take_the_window_from_the_sweep)
 }
 END_TEST
 
-/* The neighbours too are background, and whose turn it is finds none of the other kind before it. */
+/* The neighbours too are background, and whose turn it is finds none of the
+ * other kind before it. */
 START_TEST(neighbours_wait_for_the_window)
 {
 	transcript_play(REMOTE "image 0+100 at f1:0, image 200+16 at f0:0, area 0..300 from 0\n"
@@ -286,7 +287,8 @@ START_TEST(nobody_comes_after_the_release)
 }
 END_TEST
 
-/* Where more may come nothing is over, whatever has been had, until it is said that no more will. */
+/* Where more may come nothing is over, whatever has been had,
+ * until it is said that no more will. */
 START_TEST(not_while_more_may_come)
 {
 	struct lz_stats stats = { 0 };

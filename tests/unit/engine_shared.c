@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The engine upon shared memory in which pages are before they are mapped, and upon large pages. The
- * language is that of tests/lib/transcript.h.
+ * The engine upon shared memory in which pages are before they are mapped, and upon large pages.
+ * The language is that of tests/lib/transcript.h.
  */
 #include <check.h>
 
@@ -36,7 +36,8 @@ START_TEST(what_is_mapped_already_is_woken)
 }
 END_TEST
 
-/* Looked for page by page, it is the one that is found to be a hole; who waits there gets a zero page. */
+/* Looked for page by page, it is the one that is found to be a hole;
+ * who waits there gets a zero page. */
 START_TEST(a_hole_in_place_is_zero)
 {
 	transcript_play(EIGHT

@@ -155,7 +155,8 @@ START_TEST(a_child_does_not_get_it)
 }
 END_TEST
 
-/* One large page is as many bytes as may be on their way: the others wait for it, and the sweep too. */
+/* One large page is as many bytes as may be on their way:
+ * the others wait for it, and the sweep too. */
 START_TEST(they_share_a_bound_and_the_sweep_waits)
 {
 	transcript_play(

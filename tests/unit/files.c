@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Directories of images: what was made is read back byte for byte, and whatever is wrong with one is
- * told in a sentence that names file, record and byte.
+ * Directories of images: what was made is read back byte for byte, and whatever is wrong with one
+ * is told in a sentence that names file, record and byte.
  */
 #include <check.h>
 #include <dirent.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The identity of a memory in files: what is hashed, that a sampled page, a diff's extent and an area
- * count, and that neither the holes of the first file nor the size of pages do.
+ * The identity of a memory in files: what is hashed, that a sampled page, a diff's extent and an
+ * area count, and that neither the holes of the first file nor the size of pages do.
  */
 #include <check.h>
 #include <errno.h>

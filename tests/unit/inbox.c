@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A keeper that is killed while it takes what the restorer sends, after any number of instructions: it
- * runs step by step under ptrace, in a process that shares its descriptors. Who goes on afterwards must
- * have every message once, each descriptor under the task it is of, and no connection lost.
+ * A keeper that is killed while it takes what the restorer sends, after any number of instructions:
+ * it runs step by step under ptrace, in a process that shares its descriptors. Who goes on
+ * afterwards must have every message once, each descriptor under the task it is of, and no
+ * connection lost.
  *
  * INBOX_STRIDE=1 kills after every single instruction of both.
  */
@@ -128,8 +129,8 @@ static void end(void)
 	(void)munmap(s, sizeof(*s));
 }
 
-/* Runs @what in a keeper that dies after *steps instructions. False if it was over before that: after
- * *steps then. */
+/* Runs @what in a keeper that dies after *steps instructions.
+ * False if it was over before that: after *steps then. */
 static bool dies(int (*what)(struct lz_fill *), unsigned long *steps)
 {
 	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);

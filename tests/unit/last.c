@@ -118,8 +118,8 @@ END_TEST
 
 /* ---- holding ---- */
 
-/* Its memory is registered with a userfaultfd that is open in this descriptor table; ends by itself and
- * well, or when it is killed. */
+/* Its memory is registered with a userfaultfd that is open in this descriptor table;
+ * ends by itself and well, or when it is killed. */
 __attribute__((noreturn)) static void wait_for_page(int told)
 {
 	struct uffdio_api api = { .api = UFFD_API };

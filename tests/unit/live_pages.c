@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which pages of a process are its own: of this one, by both ways of asking. Pages that were written
- * are, those that were only read are zero, those of a file are the file's until they are written.
+ * Which pages of a process are its own: of this one, by both ways of asking. Pages that were
+ * written are, those that were only read are zero, those of a file are the file's until they are
+ * written.
  */
 #include <check.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The areas of a process: of texts as the kernel writes them and as it never would, and of this process,
- * by both files.
+ * The areas of a process: of texts as the kernel writes them and as it never would, and of this
+ * process, by both files.
  */
 #include <check.h>
 #include <errno.h>

@@ -187,7 +187,8 @@ START_TEST(late_completions_are_of_an_old_generation)
 }
 END_TEST
 
-/* Closed with a poll in the ring: the peer sees it, by an EOF, or by a reset where that was asked for. */
+/* Closed with a poll in the ring: the peer sees it, by an EOF,
+ * or by a reset where that was asked for. */
 START_TEST(the_peer_sees_the_end)
 {
 	struct lz_completion c;

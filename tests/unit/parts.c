@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Large pages of which several files have a part each: what is put together and what is one file's, what
- * cannot be, and that a read of one brings every byte from where it is, or says that it cannot.
+ * Large pages of which several files have a part each: what is put together and what is one file's,
+ * what cannot be, and that a read of one brings every byte from where it is, or says that it
+ * cannot.
  */
 #include <check.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A memory made by hand behind a server: what is in a piece comes as bytes, what is in an area only as
- * zeros, what is in none is lost; also when the file is changed or cut short under it.
+ * A memory made by hand behind a server: what is in a piece comes as bytes, what is in an area only
+ * as zeros, what is in none is lost; also when the file is changed or cut short under it.
  */
 #include <check.h>
 #include <errno.h>
@@ -17,8 +17,8 @@
 #include "uffd/lazyd.h"
 
 enum { PAGE = 4096, TASK = 1, LARGE = 2 << 20 };
-/* Area one has pages 0 .. 63, the pieces 8 .. 15 and 32 .. 47 of it; area two is of large pages, two of
- * them, and its second one is a piece. */
+/* Area one has pages 0 .. 63, the pieces 8 .. 15 and 32 .. 47 of it;
+ * area two is of large pages, two of them, and its second one is a piece. */
 enum { AREA = 64, TWO = 1024, FILE_PAGES = 2048 };
 
 static const uint8_t IDENTITY[LAZYD_IDENTITY_LEN] = { 7 };

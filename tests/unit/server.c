@@ -594,7 +594,8 @@ START_TEST(gone_while_its_pages_are_read)
 }
 END_TEST
 
-/* Reads under way write to buffers that are about to go; those of who takes nothing have gone already. */
+/* Reads under way write to buffers that are about to go;
+ * those of who takes nothing have gone already. */
 START_TEST(closes_whatever_goes_on)
 {
 	int fd[90];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a page server puts up with: silence, half words, garbage, floods of connections, clients that take
- * nothing. Each is dropped alone, with a line. Nothing is waited for: the time is the test's.
+ * What a page server puts up with: silence, half words, garbage, floods of connections, clients
+ * that take nothing. Each is dropped alone, with a line. Nothing is waited for: the time is the
+ * test's.
  */
 #define _GNU_SOURCE 1
 #include <check.h>
@@ -304,7 +305,8 @@ START_TEST(too_many_clients)
 }
 END_TEST
 
-/* Who waits in the backlog while no descriptor is free is served when there is one, without spinning. */
+/* Who waits in the backlog while no descriptor is free is served when there is
+ * one, without spinning. */
 START_TEST(no_descriptor_is_free)
 {
 	struct rlimit old, now;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The page server with TLS: who gets pages, who is refused and told why, and what a bad handshake costs the others. */
+/* The page server with TLS: who gets pages, who is refused and told why,
+ * and what a bad handshake costs the others. */
 #define _GNU_SOURCE 1
 #include <check.h>
 #include <errno.h>
@@ -270,7 +271,8 @@ START_TEST(the_server_is_refused)
 }
 END_TEST
 
-/* Half a handshake, silence, noise: each is dropped alone, in time, and who means well is served meanwhile. */
+/* Half a handshake, silence, noise: each is dropped alone, in time,
+ * and who means well is served meanwhile. */
 START_TEST(bad_handshakes_cost_themselves)
 {
 	static const uint8_t half[] = { 0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc };

@@ -390,7 +390,8 @@ START_TEST(a_fork_too_many)
 }
 END_TEST
 
-/* Dead behind the closing of its descriptor, and before the batch was done: there may be room by now. */
+/* Dead behind the closing of its descriptor, and before the batch was done:
+ * there may be room by now. */
 START_TEST(a_fork_too_many_is_lost_once)
 {
 	struct lz_event ev;

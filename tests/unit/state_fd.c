@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A state by its descriptor: what one handle writes the other sees, an engine resumes from it, and what
- * is no state of this version, or could become shorter under its mapping, is refused.
+ * A state by its descriptor: what one handle writes the other sees, an engine resumes from it, and
+ * what is no state of this version, or could become shorter under its mapping, is refused.
  */
 #include <check.h>
 #include <errno.h>

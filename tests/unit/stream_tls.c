@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The stream with TLS against a real page server: pages by both connections, and when it is no use to try again. */
+/* The stream with TLS against a real page server:
+ * pages by both connections, and when it is no use to try again. */
 #define _GNU_SOURCE 1
 #include <check.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* TLS over socket pairs: handshakes a byte at a time, records, ends, and peers that are not to be had. */
+/* TLS over socket pairs: handshakes a byte at a time, records, ends,
+ * and peers that are not to be had. */
 #define _GNU_SOURCE 1
 #include <check.h>
 #include <errno.h>
@@ -422,7 +423,8 @@ START_TEST(the_peer_has_gone)
 }
 END_TEST
 
-/* Every flip, cut and noise of what a client says first: an error or a wait for more, and never a success. */
+/* Every flip, cut and noise of what a client says first:
+ * an error or a wait for more, and never a success. */
 START_TEST(garbage_is_no_handshake)
 {
 	uint8_t hello[4096], bytes[4096];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sets of touched pages: each page once, in the order of its first touch, whatever is added again. */
+/* Sets of touched pages: each page once, in the order of its first touch,
+ * whatever is added again. */
 #include <check.h>
 #include <errno.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Working sets by the public functions: into a file and out of it, and what a file may be instead. */
+/* Working sets by the public functions:
+ * into a file and out of it, and what a file may be instead. */
 #include <check.h>
 #include <errno.h>
 #include <string.h>

@@ -286,7 +286,8 @@ uint64_t work_order_next(struct work_order *o)
 {
 	uint64_t v;
 
-	/* A full-period congruential sequence modulo 2^bits, its poor low bits mixed by a bijection. */
+	/* A full-period congruential sequence modulo 2^bits,
+	 * its poor low bits mixed by a bijection. */
 	do {
 		o->at = (o->at * 6364136223846793005u + o->step) & o->mask;
 		v = o->at ^ (o->at >> o->shift);

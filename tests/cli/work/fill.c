@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fill FIFO SIZE_MB THREADS [latency|huge]: one area of memory. When told to go on, every thread reads
- * every page of it in a random order of its own and compares every byte. With "latency" an eighth
- * of the pages is first touched at random, each access timed. "absent" in the result is how many
- * pages had not arrived when the program went on; "touch_ns" is how long all those accesses took,
- * "access_p99_ns" counts them all, the other times those that were faults. With "huge" the first half of
- * the area is to have huge pages.
+ * fill FIFO SIZE_MB THREADS [latency|huge]: one area of memory. When told to go on, every thread
+ * reads every page of it in a random order of its own and compares every byte. With "latency" an
+ * eighth of the pages is first touched at random, each access timed. "absent" in the result is how
+ * many pages had not arrived when the program went on; "touch_ns" is how long all those accesses
+ * took, "access_p99_ns" counts them all, the other times those that were faults. With "huge" the
+ * first half of the area is to have huge pages.
  */
 #include "common.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * leave FIFO SIZE_MB: a process that executes another program while its memory is still to come.
- * When told to go on, a second thread says "reading" and reads the whole area from its end; told once
- * more, the first executes "leave FIFO", which says so and ends.
+ * When told to go on, a second thread says "reading" and reads the whole area from its end; told
+ * once more, the first executes "leave FIFO", which says so and ends.
  */
 #include "common.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * set FIFO SIZE_MB PART GO: one area of memory. From the moment that the file GO is there, for which it
- * looks every millisecond, it reads one page in PART of it, in a random order that is always the same,
- * compares every byte, and says how long that took. So it begins as soon as it is restored, where the file
- * is there by then. "absent" in the result is how many of all pages had not arrived at the end.
+ * set FIFO SIZE_MB PART GO: one area of memory. From the moment that the file GO is there, for
+ * which it looks every millisecond, it reads one page in PART of it, in a random order that is
+ * always the same, compares every byte, and says how long that took. So it begins as soon as it is
+ * restored, where the file is there by then. "absent" in the result is how many of all pages had
+ * not arrived at the end.
  */
 #include "common.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sparse FIFO SIZE_MB HOLE_GB: an area as that of `fill` and one of HOLE_GB at a fixed address that is never written: a
- * test puts pages of zeros for it into the image. When told to go on, all of the first is read in random
- * order. Told by SIGUSR2 before, all of the second is read too; else it is unmapped first.
+ * sparse FIFO SIZE_MB HOLE_GB: an area as that of `fill` and one of HOLE_GB at a fixed address that
+ * is never written: a test puts pages of zeros for it into the image. When told to go on, all of
+ * the first is read in random order. Told by SIGUSR2 before, all of the second is read too; else it
+ * is unmapped first.
  */
 #include "common.h"
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * storm FIFO SIZE_MB OPERATIONS [SEED [PROCESSES [NAME,NAME...]]]: a process that changes the layout
- * of its lazy memory without end, while a second thread reads another area that stays where it is.
- * The storm happens in a window of addresses four times as large as what is populated, so that
- * addresses are used again and again, also by memory moved onto memory that is still there. A flat
- * model says of every page of the window what it must hold: nothing mapped, zeros, or the bytes of
- * a token. Forked children (and theirs) read and change their copy under their copy of the model.
- * At the end every page is compared. PROCESSES are dumped, each the child of the one before it and
- * with a storm and SIZE_MB of its own; the first one tells what they and all their children have
- * done, and the longest that one access and one operation took. The names pick operations (see the
- * table), to find out which one hurts.
+ * storm FIFO SIZE_MB OPERATIONS [SEED [PROCESSES [NAME,NAME...]]]: a process that changes the
+ * layout of its lazy memory without end, while a second thread reads another area that stays where
+ * it is. The storm happens in a window of addresses four times as large as what is populated, so
+ * that addresses are used again and again, also by memory moved onto memory that is still there. A
+ * flat model says of every page of the window what it must hold: nothing mapped, zeros, or the
+ * bytes of a token. Forked children (and theirs) read and change their copy under their copy of the
+ * model. At the end every page is compared. PROCESSES are dumped, each the child of the one before
+ * it and with a storm and SIZE_MB of its own; the first one tells what they and all their children
+ * have done, and the longest that one access and one operation took. The names pick operations (see
+ * the table), to find out which one hurts.
  */
 #include "common.h"
 

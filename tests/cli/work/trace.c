@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * trace FIFO PID ADDRESS PAGES SEED: what a debugger does, to a process whose memory is still to
- * come. Stops it, reads its registers, says so, and reads all pages of the area at ADDRESS, from the
- * last to the first: by process_vm_readv(), by PTRACE_PEEKDATA, through /proc/PID/mem. The first waits
- * for a page that is missing, the others say EIO. Every one must hold what work_token(SEED, page)
- * says. Then it lets the process go on. The last page is missing until "stopped" has been said.
+ * come. Stops it, reads its registers, says so, and reads all pages of the area at ADDRESS, from
+ * the last to the first: by process_vm_readv(), by PTRACE_PEEKDATA, through /proc/PID/mem. The
+ * first waits for a page that is missing, the others say EIO. Every one must hold what
+ * work_token(SEED, page) says. Then it lets the process go on. The last page is missing until
+ * "stopped" has been said.
  */
 #include "common.h"
 
