@@ -18,6 +18,7 @@
 #include "iouring/stream.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/failing.h"
+#include "tests/lib/fds.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 
@@ -101,18 +102,6 @@ static void ended(void *arg, struct lz_source_read *r, int64_t n)
 	nr_ended++;
 }
 
-static int connect_to_server(void *arg)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	(void)arg;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) && errno != EINPROGRESS) {
-		close(fd);
-		return -ECONNREFUSED;
-	}
-	return fd;
-}
-
 /* ---- both ends ---- */
 
 static void serve(const struct lz_tls *tls)
@@ -146,7 +135,8 @@ static void serve(const struct lz_tls *tls)
 
 static void open_stream(const struct lz_tls *tls)
 {
-	struct lz_stream_options o = { .connect = connect_to_server,
+	struct lz_stream_options o = { .connect = fds_connect,
+				       .connect_arg = &address,
 				       .ended = ended,
 				       .log = log_line,
 				       .layout = LZ_PS_32,

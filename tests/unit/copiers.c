@@ -7,7 +7,6 @@
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
@@ -16,9 +15,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/lib/fds.h"
 #include "tests/lib/suite.h"
 #include "uffd/copiers.h"
 #include "uffd/uffd.h"
@@ -28,22 +27,6 @@ enum { PAGE = 4096, SLICE_PAGES = 16, PAGES = 512, ROUNDS = 8 };
 static struct lz_copiers copiers;
 static uint8_t *area, *bytes;
 static int uffd = -1;
-
-static int uffd_open(uint64_t features)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0)
-		return -errno;
-	if (ioctl(fd, UFFDIO_API, &api) < 0) {
-		int ret = -errno;
-
-		close(fd);
-		return ret;
-	}
-	return fd;
-}
 
 static void *map(uint64_t pages)
 {
@@ -60,7 +43,7 @@ static void set_up(uint64_t features, unsigned nr)
 	struct uffdio_register reg = { .range.len = PAGES * PAGE,
 				       .mode = UFFDIO_REGISTER_MODE_MISSING };
 
-	uffd = uffd_open(features);
+	uffd = fds_uffd(features);
 	ck_assert_int_ge(uffd, 0);
 	area = map(PAGES);
 	bytes = map(PAGES);
@@ -496,7 +479,7 @@ int main(void)
 {
 	Suite *s = suite_create("copiers");
 	TCase *t = tcase_create("copiers"), *storm = tcase_create("storm");
-	int fd = uffd_open(UFFD_FEATURE_EVENT_REMOVE);
+	int fd = fds_uffd(UFFD_FEATURE_EVENT_REMOVE);
 
 	if (fd < 0) {
 		printf("skipped: userfaultfd: %s\n", strerror(-fd));

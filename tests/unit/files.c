@@ -4,7 +4,6 @@
  * is told in a sentence that names file, record and byte.
  */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,6 +17,7 @@
 #include "proto/criu/core.pb-c.h"
 #include "proto/criu/inventory.pb-c.h"
 #include "proto/criu/pstree.pb-c.h"
+#include "tests/lib/fds.h"
 #include "tests/lib/imagegen.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
@@ -107,17 +107,6 @@ static void put_pstree(const uint32_t *pid, size_t nr)
 	imagebuf_free(&b);
 }
 
-static unsigned nr_descriptors(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned nr = 0;
-
-	while (readdir(d))
-		nr++;
-	closedir(d);
-	return nr;
-}
-
 /* ---- read back ---- */
 
 static const struct imagegen made[] = {
@@ -182,7 +171,7 @@ static void verify_areas(const struct imagegen *g, const struct lz_task *task)
 START_TEST(read_back)
 {
 	struct imagegen g = made[_i / 2];
-	unsigned before = nr_descriptors();
+	unsigned before = fds_count();
 
 	g.format = _i % 2 ? LZ_PAGEMAP_4_2 : LZ_PAGEMAP_4_1;
 	make(&g);
@@ -205,7 +194,7 @@ START_TEST(read_back)
 	}
 	lz_images_close(images);
 	images = NULL;
-	ck_assert_uint_eq(nr_descriptors(), before);
+	ck_assert_uint_eq(fds_count(), before);
 }
 END_TEST
 
@@ -226,11 +215,11 @@ START_TEST(report)
 	make(&g);
 	ck_assert_int_eq(load(), -ENODATA);
 	says("pagemap-1000.img: record 5, at byte 65, leaves the pages from 0x10000009000 on");
-	before = nr_descriptors();
+	before = fds_count();
 	ck_assert_int_eq(unlinkat(dirfd_, "pages-1.img", 0), 0);
 	/* Without a memory to make, the pages files are left alone. */
 	ck_assert_int_eq(lz_images_memory(images, 1000, NULL, &r, &why), 0);
-	ck_assert_uint_eq(nr_descriptors(), before);
+	ck_assert_uint_eq(fds_count(), before);
 	ck_assert_uint_eq(r.absent_bytes, 15 * 2 * 4096);
 	ck_assert_uint_eq(r.eager_bytes, (12 - 3) * 2 * 4096);
 	ck_assert_uint_eq(r.lazy_bytes, (60 - 15 - 9) * 2 * 4096);
@@ -501,7 +490,7 @@ static const struct {
 
 START_TEST(damage)
 {
-	unsigned before = nr_descriptors();
+	unsigned before = fds_count();
 
 	make(&small);
 	ck_assert_int_eq(imagegen_hurt(dirfd_, damaged[_i].file, damaged[_i].damage), 0);
@@ -513,7 +502,7 @@ START_TEST(damage)
 	ck_assert_ptr_null(memory);
 	lz_images_close(images);
 	images = NULL;
-	ck_assert_uint_eq(nr_descriptors(), before);
+	ck_assert_uint_eq(fds_count(), before);
 }
 END_TEST
 

@@ -8,7 +8,6 @@
  * INBOX_STRIDE=1 kills after every single instruction of both.
  */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -25,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/fds.h"
 #include "tests/lib/restorer.h"
 #include "tests/lib/suite.h"
 #include "tool/session.h"
@@ -59,17 +59,6 @@ static void tear_down(void)
 	lazyd_memory_put(memory[1]);
 	(void)unlink("lazy-pages.socket");
 	ck_assert_int_eq(rmdir(dir), 0);
-}
-
-static unsigned count_open(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	(void)closedir(d);
-	return n;
 }
 
 /* ---- the restorer ---- */
@@ -197,7 +186,7 @@ static unsigned long stride(unsigned long length)
 START_TEST(killed_while_it_receives)
 {
 	unsigned long length = 0, step = 0;
-	unsigned before = count_open(), deaths = 0;
+	unsigned before = fds_count(), deaths = 0;
 
 	/* The first one lives, and tells how long that is. */
 	for (unsigned n = 0; n == 0 || (n - 1) * step <= length; n++) {
@@ -217,7 +206,7 @@ START_TEST(killed_while_it_receives)
 		is_complete();
 		end();
 		(void)close(pair[1]);
-		ck_assert_uint_le(count_open(), before + LEFT_MAX);
+		ck_assert_uint_le(fds_count(), before + LEFT_MAX);
 		/* What was left, away: the next one is to be counted from here. */
 		for (int fd = (int)before; fd < (int)before + 64; fd++)
 			(void)close(fd);
@@ -236,7 +225,7 @@ static int accept_one(struct lz_fill *of)
 START_TEST(killed_while_it_accepts)
 {
 	unsigned long length = 0, step = 0;
-	unsigned before = count_open(), deaths = 0;
+	unsigned before = fds_count(), deaths = 0;
 
 	for (unsigned n = 0; n == 0 || (n - 1) * step <= length; n++) {
 		unsigned long steps = n ? (n - 1) * step : ULONG_MAX;
@@ -261,7 +250,7 @@ START_TEST(killed_while_it_accepts)
 		lz_restorer_succeed(&f);
 		end();
 		(void)close(sock);
-		ck_assert_uint_eq(count_open(), before);
+		ck_assert_uint_eq(fds_count(), before);
 		length = n ? length : steps;
 		step = stride(length);
 	}

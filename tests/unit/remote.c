@@ -5,7 +5,6 @@
  * made them.
  */
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,6 +15,7 @@
 
 #include "pagemap/files.h"
 #include "pagemap/memory.h"
+#include "tests/lib/fds.h"
 #include "tests/lib/imagegen.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
@@ -69,17 +69,6 @@ static void load(void)
 static void says(const char *text)
 {
 	ck_assert_msg(strstr(why.text, text) != NULL, "'%s' is not in: %s", text, why.text);
-}
-
-static unsigned nr_descriptors(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned nr = 0;
-
-	while (readdir(d))
-		nr++;
-	closedir(d);
-	return nr;
 }
 
 static void remove_pages(uint32_t level)
@@ -145,9 +134,9 @@ START_TEST(all_remote)
 	if (_i % 2)
 		remove_pages(0);
 	open_images(true);
-	before = nr_descriptors();
+	before = fds_count();
 	load();
-	ck_assert_uint_eq(nr_descriptors(), before);
+	ck_assert_uint_eq(fds_count(), before);
 	ck_assert_uint_eq(memory->nr_sources, 1);
 	ck_assert_uint_eq(memory->source[0].pid, 1000);
 	for (uint64_t n = 0; n < g.nr_ranges; n++)
@@ -375,11 +364,11 @@ START_TEST(pages_of_nobody)
 	lz_memory_put(memory);
 	memory = NULL;
 	remove_pages(0);
-	before = nr_descriptors();
+	before = fds_count();
 	ck_assert_int_eq(lz_images_pages(images, 1000, &memory, &why), -ENOENT);
 	says("pages-1.img is missing");
 	ck_assert_ptr_null(memory);
-	ck_assert_uint_eq(nr_descriptors(), before);
+	ck_assert_uint_eq(fds_count(), before);
 	ck_assert_int_eq(imagegen_hurt(dirfd_, "pagemap-1000.img", IMAGEGEN_REPEAT), 0);
 	ck_assert_int_lt(lz_images_pages(images, 1000, &memory, &why), 0);
 }

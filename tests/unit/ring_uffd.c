@@ -6,7 +6,6 @@
 #define _GNU_SOURCE 1
 #include <check.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,10 +14,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "iouring/ring.h"
+#include "tests/lib/fds.h"
 #include "tests/lib/suite.h"
 
 enum { ENTRIES = 8, PAGE = 4096 };
@@ -30,28 +29,12 @@ static void *page;
 static pthread_t thread;
 static struct uffd_msg msg[2];
 
-static int uffd_open(void)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0)
-		return -errno;
-	if (ioctl(fd, UFFDIO_API, &api) < 0) {
-		int ret = -errno;
-
-		close(fd);
-		return ret;
-	}
-	return fd;
-}
-
 static void setup(void)
 {
 	struct uffdio_register reg = { .range.len = PAGE, .mode = UFFDIO_REGISTER_MODE_MISSING };
 
 	ck_assert_int_eq(lz_ring_open(&ring, ENTRIES), 0);
-	uffd.fd = uffd_open();
+	uffd.fd = fds_uffd(0);
 	ck_assert_int_ge(uffd.fd, 0);
 	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(page, MAP_FAILED);
@@ -226,7 +209,7 @@ int main(void)
 {
 	Suite *s = suite_create("ring_uffd");
 	TCase *t = tcase_create("ring_uffd");
-	int fd = uffd_open(), ret = lz_ring_open(&ring, ENTRIES);
+	int fd = fds_uffd(0), ret = lz_ring_open(&ring, ENTRIES);
 
 	if (fd < 0 || ret || !watches()) {
 		printf("skipped: userfaultfd: %s; io_uring: %s\n", fd < 0 ? strerror(-fd) : "yes",

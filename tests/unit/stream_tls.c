@@ -13,6 +13,7 @@
 
 #include "iouring/stream.h"
 #include "tests/lib/certs.h"
+#include "tests/lib/fds.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/served.h"
 #include "tests/lib/suite.h"
@@ -33,18 +34,6 @@ static unsigned nr_ended;
 static uint64_t now_ns;
 static char lines[64][512];
 static unsigned nr_lines;
-
-static int connect_to_server(void *arg)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	(void)arg;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) && errno != EINPROGRESS) {
-		close(fd);
-		return -ECONNREFUSED;
-	}
-	return fd;
-}
 
 static void ended(void *arg, struct lz_source_read *r, int64_t n)
 {
@@ -86,7 +75,8 @@ static void serve(const struct lz_tls *tls)
 
 static void open_stream(const struct lz_tls *tls)
 {
-	struct lz_stream_options o = { .connect = connect_to_server,
+	struct lz_stream_options o = { .connect = fds_connect,
+				       .connect_arg = &address,
 				       .ended = ended,
 				       .log = log_line,
 				       .layout = LZ_PS_32,
