@@ -87,6 +87,18 @@ static void relax(void)
 #endif
 }
 
+/* How long who waits awake goes on looking; the clock is not looked at each time. */
+struct patience {
+	uint64_t until_ns;
+	unsigned looks;
+};
+
+static bool may_look_on(struct patience *p)
+{
+	relax();
+	return ++p->looks % LOOKS || lz_ring_now() < p->until_ns;
+}
+
 /* ---- a copier ---- */
 
 /* One that is asked for, from @from on: they are begun in the order in which they were given. */
@@ -103,18 +115,13 @@ static struct lz_copy_slot *find(const struct lz_copier *c, unsigned from)
 
 static struct lz_copy_slot *find_soon(const struct lz_copier *c, unsigned from)
 {
-	uint64_t until = lz_ring_now() + LOOK_NS;
+	struct patience p = { .until_ns = lz_ring_now() + LOOK_NS };
 	struct lz_copy_slot *s;
 
-	do {
-		for (unsigned i = 0; i < LOOKS; i++) {
-			s = find(c, from);
-			if (s)
-				return s;
-			relax();
-		}
-	} while (look(&c->word) != QUIT && lz_ring_now() < until);
-	return NULL;
+	do
+		s = find(c, from);
+	while (!s && look(&c->word) != QUIT && may_look_on(&p));
+	return s;
 }
 
 static void *run(void *arg)
@@ -241,15 +248,10 @@ bool lz_copiers_give(struct lz_copiers *c, const struct lz_copy *copy)
 /* Waits until it is no longer under way. */
 static void await(struct lz_copy_slot *s)
 {
-	uint64_t until = lz_ring_now() + WAIT_NS;
+	struct patience p = { .until_ns = lz_ring_now() + WAIT_NS };
 
-	do {
-		for (unsigned i = 0; i < LOOKS; i++) {
-			if (look(&s->word) != TAKEN)
-				return;
-			relax();
-		}
-	} while (lz_ring_now() < until);
+	while (look(&s->word) == TAKEN && may_look_on(&p))
+		;
 	if (change(&s->word, TAKEN, AWAITED))
 		sleep_while(&s->word, AWAITED);
 }
