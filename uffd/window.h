@@ -29,8 +29,8 @@ enum { LZ_WINDOW_PAGE = 4096 };
 enum lz_window_pace {
 	LZ_WINDOW_CALM,
 	LZ_WINDOW_PRESSED, /* faults come for what is not on its way */
-	LZ_WINDOW_STORM, /* so many that their end is sooner with all there is: not behind a slow link */
-	LZ_WINDOW_WANTED, /* they do not, and it will be demanded soon itself */
+	LZ_WINDOW_STORM,   /* so many that the sweep is to go on, which ends them */
+	LZ_WINDOW_WANTED,  /* they do not, and it will be demanded soon itself */
 };
 
 /* What a read has to remember from its beginning to its end. */
