@@ -295,6 +295,7 @@ static bool lz_server_look(struct lz_server *s, int64_t timeout_ns)
 
 	if (timeout_ns >= 0 && (uint64_t)timeout_ns < look_ns)
 		look_ns = 0;
+	s->stats.looks += look_ns != 0;
 	return look_ns && lz_ring_look(&s->ring, look_ns);
 }
 

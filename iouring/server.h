@@ -51,6 +51,7 @@ struct lz_server_options {
 struct lz_server_stats {
 	uint64_t nr_clients, clients_total, clients_refused, clients_dropped;
 	uint64_t requests, pages, pages_zero, pages_lost, bytes_sent;
+	uint64_t looks; /* waits that began awake (spin.h) */
 };
 
 /*

@@ -368,6 +368,41 @@ START_TEST(idle_is_idle)
 }
 END_TEST
 
+/* So many requests, each of which is there before it is waited for. How many of these waits began awake. */
+static uint64_t looks(struct asking *c, unsigned nr)
+{
+	const struct lz_ps_range one = { BASE, 1 };
+	uint64_t before = served_stats().looks;
+	struct lz_asker_event ev;
+
+	while (nr--) {
+		asking_ask(c, 1, &one, 1);
+		ck_assert(asking_next(c, &ev));
+		ck_assert_uint_eq(ev.nr, 1);
+	}
+	return served_stats().looks - before;
+}
+
+/* It is looked for who waits for a page. A drain has nobody who does, and ends it. */
+START_TEST(looks_for_who_waits)
+{
+	struct asking *demand, *bulk;
+
+	options.clock = NULL;
+	options.busy_poll_ns = PATIENCE_NS / 2;
+	served_open(&options);
+	demand = asking_new(served_pair(), LZ_HELLO_DEMAND, 1);
+	bulk = asking_new(served_pair(), LZ_HELLO_BULK, 1);
+	ck_assert_uint_eq(looks(bulk, 64), 0);
+	ck_assert_uint_gt(looks(demand, 64), 32);
+	ck_assert_uint_gt(looks(bulk, 64), 0);
+	ck_assert_uint_eq(looks(bulk, 64), 0);
+	asking_free(demand);
+	asking_free(bulk);
+	served_close();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("server_limits");
@@ -387,6 +422,7 @@ int main(void)
 	tcase_add_test(t, too_many_clients);
 	tcase_add_test(t, no_descriptor_is_free);
 	tcase_add_test(t, idle_is_idle);
+	tcase_add_test(t, looks_for_who_waits);
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 60);
 	return run_suite(s);
