@@ -17,8 +17,8 @@
 enum { VEC_PAGES = 256 };
 
 /*
- * Not by cachestat(), which is quicker: it counts pages whose read is under way, and a copy of those waits
- * for the disk.
+ * Not by cachestat(), which is quicker: it counts pages whose read is under way, and a copy of
+ * those waits for the disk.
  */
 uint64_t lz_cached_until(int fd, uint64_t page, uint8_t *map, uint64_t from, uint64_t to)
 {
@@ -69,9 +69,9 @@ bool lz_cached_comes(int fd, uint64_t page, uint8_t *map, uint64_t from, uint64_
 }
 
 /*
- * From Linux 5.18 on who touches what is not there then gets 2 MiB, as one page where the file system has
- * such, and nothing beyond. Without that the kernel reads ahead, as much as the device is set to, and a
- * fault has to wait for all of it. Older ones would read page by page.
+ * From Linux 5.18 on who touches what is not there then gets 2 MiB, as one page where the file
+ * system has such, and nothing beyond. Without that the kernel reads ahead, as much as the device
+ * is set to, and a fault has to wait for all of it. Older ones would read page by page.
  */
 void lz_cached_want_huge(uint8_t *map, uint64_t len)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What of a file is in the page cache. Offsets are bytes, @page is the size of a page, @map where the file
- * is mapped from its beginning on.
+ * What of a file is in the page cache. Offsets are bytes, @page is the size of a page, @map where
+ * the file is mapped from its beginning on.
  */
 #ifndef LZ_CACHED_H
 #define LZ_CACHED_H

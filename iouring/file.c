@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A regular file as a page source: read through the ring where its bytes are on a disk, mapped where
- * they are in the page cache already. The mapping is for UFFDIO_COPY only. Nothing here touches it,
- * so a file that shrinks is an EFAULT of that ioctl and never a SIGBUS.
+ * A regular file as a page source: read through the ring where its bytes are on a disk, mapped
+ * where they are in the page cache already. The mapping is for UFFDIO_COPY only. Nothing here
+ * touches it, so a file that shrinks is an EFAULT of that ioctl and never a SIGBUS.
  */
 #include "iouring/source.h"
 
@@ -23,19 +23,20 @@
  * that takes 50 us, or 450 us where each page is mapped by itself (tmpfs).
  *
  * To get at a page of a mapped window costs nothing, of one that is not 3 us, and to read it into a
- * buffer 1.4 us. So single pages are read, and where nothing else is to be done windows are mapped for
- * those to come: PREPARE_MAX of them, 64 MiB, for 128 KiB of page tables.
+ * buffer 1.4 us. So single pages are read, and where nothing else is to be done windows are mapped
+ * for those to come: PREPARE_MAX of them, 64 MiB, for 128 KiB of page tables.
  */
 enum { WINDOW_SHIFT = 16, STREAM_MAX = 256, PREPARE_MAX = 1024 };
 /* Windows asked about, and then mapped, in one prepare(): 14 us. */
 enum { PREPARE_STEP = 4 };
 /*
- * After so many slices in a row, or where one is longer than a window, so many windows are mapped at once, as long
- * as a slice takes; fewer where a single page was read lately, for the next one may have to wait for it.
- * To ask about what is mapped costs nothing, about what is not a twentieth of its copy.
+ * After so many slices in a row, or where one is longer than a window, so many windows are mapped
+ * at once, as long as a slice takes; fewer where a single page was read lately, for the next one
+ * may have to wait for it. To ask about what is mapped costs nothing, about what is not a twentieth
+ * of its copy.
  */
 enum { STREAK_MIN = 3, STRETCH_WINDOWS = 16, STRETCH_FEWER = 4 };
-/* After a read through the ring pages may be in the cache whose bytes are not there yet, for so long. */
+/* For so long after a read through the ring pages may be in the cache without their bytes. */
 #define QUIET_NS INT64_C(100000000)
 /* What is mapped is taken to stay resident for so long: the kernel evicts it last. */
 #define STAYS_NS INT64_C(1000000000)
@@ -47,7 +48,7 @@ enum { STREAK_MIN = 3, STRETCH_WINDOWS = 16, STRETCH_FEWER = 4 };
 enum { AHEAD_PAGES = 64 };
 
 /*
- * Which way somebody goes, and behind that what fetch() has brought in last: one is gone through while the next
+ * Which way somebody goes, and what fetch() has brought in last: one is gone through while the next
  * is on its way. What was resident at @tick, and whether it has been mapped since then.
  */
 enum { ONWARD, BACKWARD, FETCHED, FETCHED_LAST = FETCHED + 1, NR_KNOWN };
@@ -194,8 +195,8 @@ static bool lz_file_read_now(struct lz_source *s, uint64_t offset, void *to, siz
 	return true;
 }
 
-/* What is known is believed for the rest of the clock's tick (a few milliseconds): a page evicted within
- * it makes one copy wait. */
+/* What is known is believed for the rest of the clock's tick (a few milliseconds): a page evicted
+ * within it makes one copy wait. */
 static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len)
 {
 	struct lz_file *f = (struct lz_file *)s;
@@ -297,7 +298,7 @@ static const void *lz_file_at(struct lz_source *s, uint64_t offset, size_t len)
 		return f->map + offset;
 	f->nr_windows += windows;
 	f->last_window = last;
-	/* Mapped before and not within the ioctl, which would begin to copy, give up and begin anew. */
+	/* Not within the ioctl, which would begin to copy, give up and begin anew. */
 	if (len > f->page)
 		(void)lz_file_map_windows(f, offset, offset + len);
 	return f->map + offset;
@@ -346,9 +347,9 @@ static bool lz_file_is_prepared(const struct lz_file *f, uint64_t offset, size_t
 }
 
 /*
- * Whoever writes to a file, cuts it short or punches a hole sets its time of modification first. CRIU
- * punches holes where it has done with pages (--auto-dedup), and nobody else's page is changed by
- * that: the file is as long as before, had no holes and now has.
+ * Whoever writes to a file, cuts it short or punches a hole sets its time of modification first.
+ * CRIU punches holes where it has done with pages (--auto-dedup), and nobody else's page is changed
+ * by that: the file is as long as before, had no holes and now has.
  */
 static void lz_file_compare(struct lz_file *f)
 {
@@ -390,8 +391,8 @@ static bool lz_file_map_windows(const struct lz_file *f, uint64_t from, uint64_t
 }
 
 /*
- * Maps a stretch with [offset, end) at its beginning or end, and knows it. Only where nobody has read
- * lately: to map a page whose read is under way is to wait for it.
+ * Maps a stretch with [offset, end) at its beginning or end, and knows it. Only where nobody has
+ * read lately: to map a page whose read is under way is to wait for it.
  */
 static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick,
 				int way)

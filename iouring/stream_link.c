@@ -14,9 +14,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* Taken in a call: then the loop is to look at its userfaultfds again. Copying this takes 100 us. */
+/* Taken in a call, which takes 100 us: then the loop is to look at its userfaultfds again. */
 enum { BUDGET = 256 << 10 };
-/* The same for so long after somebody has waited for a page: who has been given it may wait for another. */
+/* The same for so long after somebody has waited for a page, and may wait for another. */
 enum { BUDGET_URGENT = 64 << 10 };
 #define URGENT_NS UINT64_C(5000000)
 /* Behind a long payload comes a header, and then another that is to go where it belongs. */

@@ -55,6 +55,18 @@ long_files() {
 		awk '$2 != "total" && $1 > 500 { print $2 ": " $1 " lines" }'
 }
 
+# clang-format sees to the code; a string is not cut.
+wide_lines() {
+	(cd "$src" && find proto pagemap iouring uffd tool tests bench -name '*.[ch]' ! -name '*.pb-c.*' -print0 | sort -z | xargs -0 awk '
+		!/"/ {
+			width = 0
+			for (i = 1; i <= length($0); i++)
+				width += substr($0, i, 1) == "\t" ? 8 - width % 8 : 1
+			if (width > 100)
+				print FILENAME ":" FNR ": " width
+		}')
+}
+
 # In kernel style only a function has both its braces alone in the first column.
 long_functions() {
 	product -name '*.c' | (cd "$src" && xargs awk '
@@ -216,6 +228,7 @@ misnamed() {
 
 check "includes go proto <- pagemap <- uffd <- tool and proto <- iouring <- uffd" includes
 check "no file has more than 500 lines" long_files
+check "no line is wider than 100 columns" wide_lines
 check "no function has more than 70 lines" long_functions
 check "every function of lazyd.h has its manual" undocumented
 check "every row of lazyd-migration(7)'s table of deaths is a test" untested

@@ -60,8 +60,9 @@ static bool has_at_once(struct lz_loop *l, struct lz_loop_req *q, const struct l
 	bool short_one = a->len <= NOW_BYTES;
 
 	/*
-	 * For one page a copy more is cheaper than a fault of the mapping within the ioctl. But what is not
-	 * there begins to be read by that, alone; through the ring many begin together, at half the cost.
+	 * For one page a copy more is cheaper than a fault of the mapping within the ioctl. But
+	 * what is not there begins to be read by that, alone; through the ring many begin together,
+	 * at half the cost.
 	 */
 	q->mapped = short_one && !a->wanted && is_at_hand(s, a);
 	if (short_one && !a->wanted && !q->mapped &&
@@ -135,8 +136,8 @@ static const void *source_of(struct lz_loop *l, const struct lz_action *a)
 }
 
 /*
- * Has no fault come for a while? One that comes now waits for those that are under way, and a copier may
- * just have lost its CPU, perhaps to who has faulted.
+ * Has no fault come for a while? One that comes now waits for those that are under way, and a
+ * copier may just have lost its CPU, perhaps to who has faulted.
  */
 static bool is_calm(struct lz_loop *l)
 {

@@ -26,9 +26,9 @@ bool lz_ahead_is_pressed(const struct lz_engine *e)
 }
 
 /*
- * Bytes of a slice: half as many while faults come, for each may have to wait behind one; unless they come
- * in a storm, whose end is sooner with whole ones. But a link may be slow. While none come it is a
- * whole stretch, where the last was copied from where it was mapped.
+ * Bytes of a slice: half as many while faults come, for each may have to wait behind one; unless
+ * they come in a storm, whose end is sooner with whole ones. But a link may be slow. While none
+ * come it is a whole stretch, where the last was copied from where it was mapped.
  */
 static uint64_t slice_bytes(const struct lz_engine *e, bool remote)
 {
@@ -62,8 +62,8 @@ uint64_t lz_ahead_slice(const struct lz_engine *e, const struct lz_space *s, uin
 }
 
 /*
- * Who waits for what is on its way, as in a replay, has nothing before it of what is asked for from now on; who
- * has to ask does, but in a storm that is what ends it.
+ * Who waits for what is on its way, as in a replay, has nothing before it of what is asked for from
+ * now on; who has to ask does, but in a storm that is what ends it.
  */
 static enum lz_window_pace pace_of(const struct lz_engine *e, enum lz_req_cause cause)
 {
@@ -91,7 +91,7 @@ static bool read_pages(struct lz_engine *e, struct lz_req *q, uint32_t space, ui
 
 /* ---- neighbours ---- */
 
-/* How far from @page the next fault will be, if it is as far as this one is from the last; 1: who knows. */
+/* How far from @page the next fault will be, if as far as this is from the last; 1: who knows. */
 static int64_t stride_to(const struct lz_space *s, uint64_t page)
 {
 	int64_t stride = (int64_t)(page - s->stream_last);
@@ -100,9 +100,9 @@ static int64_t stride_to(const struct lz_space *s, uint64_t page)
 }
 
 /*
- * The sweep of this kind goes on from @page, unless faults are all over the place; over a wire nothing is
- * gained by that, and a cold disk behind it loses. The other kind's stays where it is: its pages may be far
- * from here.
+ * The sweep of this kind goes on from @page, unless faults are all over the place; over a wire
+ * nothing is gained by that, and a cold disk behind it loses. The other kind's stays where it is:
+ * its pages may be far from here.
  */
 static void turn_to(struct lz_space *s, bool remote, uint64_t page, bool goes_on)
 {
@@ -123,9 +123,9 @@ static void put_hint(struct lz_engine *e, struct lz_hint h)
 }
 
 /*
- * Is it a stream, and how far to run ahead of it? Twice as far as before where a fault is where it was
- * waited for; where it is not, half as far, and it may be the begin of another: forward, backward or in
- * strides.
+ * Is it a stream, and how far to run ahead of it? Twice as far as before where a fault is where it
+ * was waited for; where it is not, half as far, and it may be the begin of another: forward,
+ * backward or in strides.
  */
 void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q)
 {
@@ -156,7 +156,7 @@ void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q)
 					      s->stride });
 }
 
-/* Where @h goes on, and in *n how many pages there may be from there on; false: it is at its end. */
+/* Where @h goes on, and in *n how many pages there may be from there on; false: nowhere. */
 static bool next_of_hint(const struct lz_hint *h, const struct lz_space *s, uint64_t *page,
 			 uint64_t *n)
 {
@@ -236,10 +236,10 @@ uint64_t lz_ahead_missing(const struct lz_space *s, uint64_t from, uint64_t to)
 }
 
 /*
- * Each page is asked for once, in its turn; what could not come then is the sweep's. A space that is
- * stalled, or a source that has its share of requests, keeps those behind it in the order waiting, and
- * nobody else: the sweep goes on. @alone: the space that walks; TOGETHER: all, each run in the space
- * of its memory. *left: runs that may yet be passed.
+ * Each page is asked for once, in its turn; what could not come then is the sweep's. A space that
+ * is stalled, or a source that has its share of requests, keeps those behind it in the order
+ * waiting, and nobody else: the sweep goes on. @alone: the space that walks; TOGETHER: all, each
+ * run in the space of its memory. *left: runs that may yet be passed.
  */
 static bool walk(struct lz_engine *e, struct lz_walk *k, uint32_t alone, bool remote,
 		 unsigned *left, struct lz_action *out)
@@ -415,7 +415,7 @@ static bool sweep_to(struct lz_engine *e, uint32_t space, bool remote, bool back
 	return how == LZ_BLOCKS_FETCH || read_pages(e, q, space, first, n, LZ_FOR_SWEEP, out);
 }
 
-/* From the last fault outward, forward and backward in turn; what keeps one waiting may be its source. */
+/* From the last fault outward, both ways by turns; one of them may have to wait for its source. */
 static bool sweep(struct lz_engine *e, uint32_t space, bool remote, struct lz_req *q,
 		  struct lz_action *out)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The threads of copiers.h. Each COPY is in a slot, whose word the loop and a copier change by turns:
+ * The threads of copiers.h. Each COPY is in a slot, whose word the loop and a copier change by
+ * turns:
  *
  *   FREE -> ASKED     the loop: there is something to do
  *   ASKED -> TAKEN    a copier
@@ -31,10 +32,11 @@
 
 enum { FREE, ASKED, TAKEN, AWAITED, DONE };
 enum { AWAKE, ASLEEP, QUIT };
-/* From one slice of a sweep to the next it is some microseconds; where a window of a file is mapped, 30. */
+/* From one slice of a sweep to the next it is some microseconds; where a window of a file is
+ * mapped, 30. */
 #define LOOK_NS UINT64_C(50000)
-/* A stretch takes 80 us, 120 beside another; after this its thread is not running, and who spins may keep the CPU
- * from it. */
+/* A stretch takes 80 us, 120 beside another; after this its thread is not running, and who spins
+ * may keep the CPU from it. */
 #define WAIT_NS UINT64_C(200000)
 /* Looks between two looks at the clock. */
 enum { LOOKS = 32 };
@@ -53,8 +55,8 @@ struct lz_copier {
 	pthread_t thread;
 } __attribute__((aligned(128)));
 
-/* Sequentially consistent: who falls asleep has said so before it looks for the last time, and who asks has
- * asked before it looks for sleepers. */
+/* Sequentially consistent: who falls asleep has said so before it looks for the last time, and who
+ * asks has asked before it looks for sleepers. */
 static uint32_t look(const uint32_t *word)
 {
 	return __atomic_load_n(word, __ATOMIC_SEQ_CST);

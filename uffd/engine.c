@@ -59,7 +59,7 @@ static void opened(struct lz_engine *e, uint32_t space)
 		e->release_space = space;
 }
 
-/* No page of a memory is to be noted twice, whoever touches it; nor one that a dead engine has noted. */
+/* No page of a memory is to be noted twice, by whomever, nor one that a dead engine has noted. */
 static int know_noted(struct lz_engine *e, uint32_t memory, const struct lz_plan *plan)
 {
 	const struct lz_record *record = e->options.record;
@@ -150,9 +150,9 @@ static void feed_fault(struct lz_engine *e, struct lz_fault f)
 		e->fault[e->nr_faults++] = f;
 		return;
 	}
-	/* Full: it is woken once there is room, faults again, and the kernel queues it anew: overflow
-	 * costs time and never a page. Not woken at once: its next message would be handed out before
-	 * the layout event that the others may be waiting for, and so for ever. */
+	/* Full: it is woken once there is room, faults again, and the kernel queues it anew:
+	 * overflow costs time and never a page. Not woken at once: its next message would be handed
+	 * out before the layout event that the others may be waiting for, and so for ever. */
 	e->nr_crowded += !s->crowded;
 	s->crowded = true;
 }

@@ -9,10 +9,10 @@
  *
  * Faults come before the placing of background bytes, so that a fault waits behind one slice and
  * not behind all that happen to have arrived. They are answered as they came, those of all spaces
- * together: nobody's page is placed while that of somebody who has waited longer is here as well (but
- * for a stalled space). What is wanted is asked for before background bytes are placed too: a disk that
- * has nothing to do meanwhile is half as fast. Running ahead is in ahead.c,
- * requests are in reqs.c.
+ * together: nobody's page is placed while that of somebody who has waited longer is here as well
+ * (but for a stalled space). What is wanted is asked for before background bytes are placed too: a
+ * disk that has nothing to do meanwhile is half as fast. Running ahead is in ahead.c, requests are
+ * in reqs.c.
  */
 #include "uffd/engine_priv.h"
 
@@ -191,8 +191,8 @@ static bool answer_alone(struct lz_engine *e, const struct lz_fault *f, struct l
 	bool large = lz_range_len(page) > 4096;
 
 	e->alone_since_ns = f->since_ns;
-	/* What is touched page after page, as a heap that grows, is not to fault at each: four times as
-	 * many as before. */
+	/* What is touched page after page, as a heap that grows, is not to fault at each: four
+	 * times as many as before. */
 	if (!f->minor && !large && e->started && page.start == s->zero_next)
 		r = lz_space_hole(s, f->addr, least(s->zero_pages * 4, LZ_WINDOW_MAX));
 	act(out, f->minor ? LZ_ACT_CONTINUE : LZ_ACT_ZERO, f->space, LZ_REQ_NONE, r);
@@ -343,8 +343,8 @@ void lz_engine_lend(struct lz_engine *e, uint32_t req, bool lent)
 
 bool lz_engine_next(struct lz_engine *e, struct lz_action *out)
 {
-	/* A request that ends without an action frees a place that a fault, or what is wanted, may be
-	 * waiting for; not for the sweep. */
+	/* A request that ends without an action frees a place that a fault, or what is wanted, may
+	 * be waiting for; not for the sweep. */
 	e->nr_looks++;
 	do {
 		e->look_again = false;

@@ -10,8 +10,8 @@ enum { PAGE = LZ_WINDOW_PAGE, START_PAGES = 4, PROBES = 4 };
 #define SLICE_NS UINT64_C(200000)
 #define ALLOWANCE_NS UINT64_C(400000)
 #define PRESSED_NS UINT64_C(100000)
-/* More than the destination lets pass between two looks at its socket; with 400 us the storm is over a little
- * sooner, and each fault of it waits longer. */
+/* More than the destination lets pass between two looks at its socket; with 400 us the storm is
+ * over a little sooner, and each fault of it waits longer. */
 #define STORM_NS UINT64_C(250000)
 /* A disk behind the server that takes single pages at random has twice as many to put in order. */
 #define WANTED_NS UINT64_C(800000)
@@ -24,8 +24,8 @@ enum { PAGE = LZ_WINDOW_PAGE, START_PAGES = 4, PROBES = 4 };
 /* How long a rate is remembered, twice at most: so long, or so many round trips. */
 #define RATE_NS UINT64_C(50000000)
 enum { RATE_ROUNDS = 5 };
-/* Rates are measured over no less: a page more or less at either end, or a reader who came late, must
- * not make one of them the most. */
+/* Rates are measured over no less: a page more or less at either end, or a reader who came late,
+ * must not make one of them the most. */
 #define SAMPLE_NS UINT64_C(5000000)
 #define SECOND UINT64_C(1000000000)
 #define RATE_MAX UINT64_C(1000000000000)
@@ -172,8 +172,8 @@ void lz_window_sent(struct lz_window *w, uint64_t bytes, bool background, uint64
 }
 
 /*
- * The most of this span and the last. No round tells the rate by itself: whoever is descheduled for some
- * milliseconds sees a slow one, and a window made for that would keep the next ones slow.
+ * The most of this span and the last. No round tells the rate by itself: whoever is descheduled for
+ * some milliseconds sees a slow one, and a window made for that would keep the next ones slow.
  */
 static void note_rate(struct lz_window *w, uint64_t rate, uint64_t now_ns)
 {

@@ -10,9 +10,9 @@
  * while the next request is on its way; how long it is depends on what is asked for. While no queue
  * forms the link can carry more: extra doubles each round (until a read that was begun within it is
  * back), from the start on. Where one stands, what comes is what the link carries, and nothing is
- * extra. Every ten seconds the window falls to half for one round trip, so that the shortest is seen
- * without a queue of our own making. What it has grown by is asked for in the measure in which bytes
- * come, so that no burst stands in the queue either.
+ * extra. Every ten seconds the window falls to half for one round trip, so that the shortest is
+ * seen without a queue of our own making. What it has grown by is asked for in the measure in which
+ * bytes come, so that no burst stands in the queue either.
  *
  * Demanded reads are never held back; they count, for they are on the same link. Pure: the time is
  * told.

@@ -3,10 +3,11 @@
  * A process whose memory is moved while it stands still on its old host, with `lazyd serve --pid`
  * there and the library here:
  *
- *	move start	memory that is written, only read, or neither, page by page; says READY and stops
+ *	move start	memory that is written, only read, or neither, page by page; says READY and
+ *			stops
  *	move take DIR PID ADDRESS PORT
- *			a process with nothing in the same memory, which looks at every byte of it while
- *			it is brought; DIR has the images that serve made, which hold no page
+ *			a process with nothing in the same memory, which looks at every byte of it
+ *			while it is brought; DIR has the images that serve made, which hold no page
  *
  * Prints what came over the wire and what would have had to.
  */

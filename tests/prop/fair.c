@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The order in which faults are answered. Up to SPACES spaces, each with a plan and a source of its own,
- * or all with the same, and THREADS threads in each that do nothing but fault; some reads end at once,
- * some later and in any order. Messages are read before every action, as the loop reads them. Nothing
- * moves and nothing fails: what that does to pages is sim.c's.
+ * The order in which faults are answered. Up to SPACES spaces, each with a plan and a source of its
+ * own, or all with the same, and THREADS threads in each that do nothing but fault; some reads end
+ * at once, some later and in any order. Messages are read before every action, as the loop reads
+ * them. Nothing moves and nothing fails: what that does to pages is sim.c's.
  *
- * A page that threads wait for is placed, and then of all others who wait and whose fault was noted before:
+ * A page that threads wait for is placed, and then of all others who wait and whose fault was noted
+ * before:
  *
  *   - nobody's bytes are here, if they were asked for before the fault came, or because of it;
- *   - who has not been asked for, for want of a free request, is passed by no more faults than there are
- *     requests, not counting while its source owes an answer.
+ *   - who has not been asked for, for want of a free request, is passed by no more faults than
+ *     there are requests, not counting while its source owes an answer.
  *
  * Who finds the queue of faults full is woken when it is empty, and has waited since then.
  */

@@ -273,7 +273,7 @@ void k_close(struct kernel *k, struct k_mm *mm)
 	mm->closed = true;
 	if (mm->dead)
 		return;
-	/* Whoever waited for an event to be read runs on; a child not told of is served by nobody. */
+	/* Who waited for an event to be read runs on; nobody serves a child not told of. */
 	while (mm->op[0].type != K_NO_OP) {
 		if (mm->op[0].type == K_FORK && !mm->op[0].told)
 			k->mm[mm->op[0].child].closed = true;
@@ -349,7 +349,7 @@ static bool in_op(const struct k_mm *mm, int page, int nr)
 
 		if (op->type == K_NO_OP || op->type == K_FORK)
 			continue;
-		/* Only what a REMOVE has announced and not yet done is off limits: moves are done. */
+		/* What a REMOVE has announced and not yet done is off limits; moves are done. */
 		if (op->type == K_REMOVE && page < op->page + op->nr && op->page < page + nr)
 			return true;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim [FROM [COUNT]]: that many schedules from that seed on, and in between those of fair.c. Fails on
- * the first finding, naming its seed, and at the end if an outcome that should have come up never did.
+ * sim [FROM [COUNT]]: that many schedules from that seed on, and in between those of fair.c. Fails
+ * on the first finding, naming its seed, and at the end if an outcome that should have come up
+ * never did.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The engine, its journal and its state against the miniature kernel: random threads, random
- * answers, random deaths. What loop.c does with ioctls and a ring, sim_act.c does with kernel.c; the
- * core is the real one, built with limits so small that it meets them all. sim_run() is one
+ * answers, random deaths. What loop.c does with ioctls and a ring, sim_act.c does with kernel.c;
+ * the core is the real one, built with limits so small that it meets them all. sim_run() is one
  * schedule; it aborts on a wrong byte, a silent zero, a hang, or a broken invariant.
  */
 #include "tests/prop/sim_priv.h"

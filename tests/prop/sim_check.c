@@ -84,8 +84,9 @@ static bool is_untouched(const struct sim *s)
 }
 
 /*
- * As long as nothing is demanded, and a neighbour of nothing, what is read is wanted, or all that is
- * wanted of its kind has been asked for, and nothing else is read without a sweep. True if it is wanted.
+ * As long as nothing is demanded, and a neighbour of nothing, what is read is wanted, or all that
+ * is wanted of its kind has been asked for, and nothing else is read without a sweep. True if it is
+ * wanted.
  */
 static bool check_wanted_first(const struct sim *s, const struct lz_action *a)
 {

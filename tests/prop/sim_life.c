@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who comes, and who dies: address spaces, what their kernel says, and an engine that is made anew from what
- * the last one has left.
+ * Who comes, and who dies: address spaces, what their kernel says, and an engine that is made anew
+ * from what the last one has left.
  */
 #include "tests/prop/sim_priv.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rooms of a simulation: sim.c has the schedule, sim_life.c who comes and dies, sim_act.c the actions and
- * what comes of them, sim_check.c what must hold.
+ * The rooms of a simulation: sim.c has the schedule, sim_life.c who comes and dies, sim_act.c the
+ * actions and what comes of them, sim_check.c what must hold.
  */
 #ifndef SIM_PRIV_H
 #define SIM_PRIV_H
@@ -65,7 +65,8 @@ struct sim {
 
 /* sim_life.c */
 
-/* Did the process die within the call that has just returned? The state is as that left it: rebuild() it. */
+/* Did the process die within the call that has just returned? The state is as that left it:
+ * rebuild() it. */
 bool sim_died(void);
 uint32_t sim_memory_of(const struct sim *s, int root);
 int sim_max_roots(const struct sim *s);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where the bytes of a simulation are: two files, the shared memory itself, and a page server behind a wire that is late, goes
- * away for a while, comes back or does not. Some of their pages cannot be had. A page's bytes are
- * one token, which says where they are from.
+ * Where the bytes of a simulation are: two files, the shared memory itself, and a page server
+ * behind a wire that is late, goes away for a while, comes back or does not. Some of their pages
+ * cannot be had. A page's bytes are one token, which says where they are from.
  */
 #ifndef SOURCES_H
 #define SOURCES_H

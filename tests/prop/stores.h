@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Death between any two stores. The core of the property suite is compiled so that the compiler
- * announces each of its stores (the calls are ThreadSanitizer's, its library is not linked; memset()
- * and memcpy() are replaced; nothing is asked of the code). When the countdown ends at a store to the memory that outlives the process,
- * that memory is kept as a process that died before the store would leave it. The call goes on;
- * whoever made it then asks stores_died(), before it does anything else to the world.
+ * announces each of its stores (the calls are ThreadSanitizer's, its library is not linked;
+ * memset() and memcpy() are replaced; nothing is asked of the code). When the countdown ends at a
+ * store to the memory that outlives the process, that memory is kept as a process that died before
+ * the store would leave it. The call goes on; whoever made it then asks stores_died(), before it
+ * does anything else to the world.
  */
 #ifndef STORES_H
 #define STORES_H

@@ -159,7 +159,7 @@ START_TEST(fetched_it_is_resident)
 }
 END_TEST
 
-/* So nothing is left for at(), which would count what it maps, and have it taken down after 240 windows. */
+/* So nothing is left for at(), which would count what it maps and have it taken down. */
 START_TEST(fetched_it_is_mapped)
 {
 	ck_assert(fetch(8 * SLICE, 8 * SLICE));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a file makes ready for single pages where all of it is in the page cache. A program of its own
- * because the working directory may be on a filesystem that cannot read without waiting.
+ * What a file makes ready for single pages where all of it is in the page cache. A program of its
+ * own because the working directory may be on a filesystem that cannot read without waiting.
  */
 #define _GNU_SOURCE 1
 #include <check.h>
@@ -196,8 +196,8 @@ static bool resident(uint64_t offset)
 	return source->ops->resident(source, offset, SLICE);
 }
 
-/* Who has gone on for a while: what comes next is mapped before anybody copies it. The kernel counts what is
- * mapped to within some dozen pages. */
+/* Who has gone on for a while: what comes next is mapped before anybody copies it. The kernel
+ * counts what is mapped to within some dozen pages. */
 START_TEST(who_goes_on_finds_it_mapped)
 {
 	uint64_t before;
@@ -218,7 +218,8 @@ START_TEST(who_goes_on_finds_it_mapped)
 }
 END_TEST
 
-/* Who asks for more than a window has no need to have gone on before; and all of it is mapped, wherever it begins. */
+/* Who asks for more than a window has no need to have gone on before; and all of it is mapped,
+ * wherever it begins. */
 START_TEST(who_asks_for_a_lot_finds_it_mapped)
 {
 	const size_t len = 16 * SLICE;
@@ -261,7 +262,8 @@ START_TEST(both_ways_by_turns)
 }
 END_TEST
 
-/* A fault elsewhere draws the sweep away: its thread waits for the next one behind a slice, and not behind more. */
+/* A fault elsewhere draws the sweep away: its thread waits for the next one behind a slice, and not
+ * behind more. */
 START_TEST(who_goes_elsewhere_finds_nothing_mapped)
 {
 	uint64_t before;

@@ -368,7 +368,7 @@ START_TEST(idle_is_idle)
 }
 END_TEST
 
-/* So many requests, each of which is there before it is waited for. How many of these waits began awake. */
+/* So many requests, each there before it is waited for: how many of the waits began awake. */
 static uint64_t looks(struct asking *c, unsigned nr)
 {
 	const struct lz_ps_range one = { BASE, 1 };

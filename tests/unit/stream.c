@@ -392,8 +392,8 @@ START_TEST(begun_when_another_ends)
 END_TEST
 
 /*
- * What one call takes is bounded, the more so if somebody has waited for a page a moment before; and what waits
- * for the demand connection does not wait for bulk.
+ * What one call takes is bounded, the more so if somebody has waited for a page a moment before;
+ * and what waits for the demand connection does not wait for bulk.
  */
 START_TEST(fairness)
 {

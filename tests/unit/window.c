@@ -2,7 +2,8 @@
 /*
  * The window against a link in miniature: a rate, a delay, and one queue before the bottleneck. A
  * reader asks for as much background as the window allows, and for a page on demand now and then;
- * what is measured is how much of the link is used, and how long a demanded page stands in the queue.
+ * what is measured is how much of the link is used, and how long a demanded page stands in the
+ * queue.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -269,7 +270,8 @@ START_TEST(a_fast_short_link)
 }
 END_TEST
 
-/* By what it is for, so much and hardly more stands before a demanded page; the link is busy all the same. */
+/* By what it is for, so much and hardly more stands before a demanded page; the link is busy all
+ * the same. */
 START_TEST(paces)
 {
 	static const uint64_t allowed_ns[] = { [LZ_WINDOW_CALM] = 400000,
