@@ -136,18 +136,9 @@ static const void *source_of(struct lz_loop *l, const struct lz_action *a)
 }
 
 /*
- * Has no fault come for a while? One that comes now waits for those that are under way, and a
- * copier may just have lost its CPU, perhaps to who has faulted.
+ * True if a copier does it. Not while faults come: one that comes now waits for those that are
+ * under way, and a copier may just have lost its CPU, perhaps to who has faulted.
  */
-static bool is_calm(struct lz_loop *l)
-{
-	if (l->nr_faults != l->state->stats.n.faults)
-		l->faulted_ns = l->now_ns;
-	l->nr_faults = l->state->stats.n.faults;
-	return !l->faulted_ns || l->now_ns - l->faulted_ns > LZ_CALM_NS;
-}
-
-/* True if a copier does it. */
 static bool lend(struct lz_loop *l, const struct lz_action *a, const void *src)
 {
 	struct lz_copy c = { .fd = l->state->slot[a->space].uffd,
@@ -156,7 +147,7 @@ static bool lend(struct lz_loop *l, const struct lz_action *a, const void *src)
 			     .space = a->space,
 			     .req = a->req };
 
-	if (!l->copiers.nr || !is_calm(l))
+	if (!l->copiers.nr || !lz_engine_is_calm(l->engine))
 		return false;
 	(void)lz_act_settle(l, LZ_COPIERS_ENDED);
 	if (!lz_copiers_give(&l->copiers, &c))

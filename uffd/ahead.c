@@ -15,14 +15,14 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-bool lz_ahead_is_calm(const struct lz_engine *e)
+bool lz_engine_is_calm(const struct lz_engine *e)
 {
 	return e->abandoned || !e->fault_ns || e->now_ns - e->fault_ns > LZ_CALM_NS;
 }
 
 bool lz_ahead_is_pressed(const struct lz_engine *e)
 {
-	return !lz_ahead_is_calm(e) && e->nr_storm < LZ_STORM_FAULTS;
+	return !lz_engine_is_calm(e) && e->nr_storm < LZ_STORM_FAULTS;
 }
 
 /*
@@ -35,7 +35,7 @@ static uint64_t slice_bytes(const struct lz_engine *e, bool remote)
 	uint64_t bytes = remote ? lz_window_slice(&e->window) : LZ_SLICE_BYTES;
 	uint64_t storm = remote ? UINT64_MAX : e->sweep_waits ? LZ_STORM_FAULTS : LZ_STORM_BEGINS;
 
-	if (lz_ahead_is_calm(e))
+	if (lz_engine_is_calm(e))
 		return remote || !e->sweep_maps ? bytes : LZ_STRETCH_BYTES;
 	return e->nr_storm >= storm
 		       ? bytes

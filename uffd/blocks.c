@@ -75,7 +75,7 @@ enum lz_blocks_how lz_blocks_ask(struct lz_engine *e, uint32_t space, uint64_t p
 		else
 			used += k->plan == wanted.plan && k->source == wanted.source;
 	}
-	if (!*b || run->in_place || 1U << run->page_shift > LZ_SLICE_BYTES || !lz_ahead_is_calm(e))
+	if (!*b || run->in_place || 1U << run->page_shift > LZ_SLICE_BYTES || !lz_engine_is_calm(e))
 		return LZ_BLOCKS_SLICE;
 	lay_around(&wanted, s, page);
 	if (!is_worth_it(s, &wanted))

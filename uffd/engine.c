@@ -427,7 +427,7 @@ int lz_engine_feed(struct lz_engine *e, const struct lz_event *ev)
 	switch (ev->type) {
 	case LZ_EV_FAULT:
 		e->options.stats->n.faults++;
-		e->nr_storm = lz_ahead_is_calm(e) ? 1 : e->nr_storm + 1;
+		e->nr_storm = lz_engine_is_calm(e) ? 1 : e->nr_storm + 1;
 		e->fault_ns = e->now_ns;
 		if (!s->gone)
 			feed_fault(e, (struct lz_fault){ ev->space, ev->minor, ev->range.start,

@@ -152,6 +152,8 @@ bool lz_engine_next(struct lz_engine *e, struct lz_action *act);
  * pages may move, and a COPY that comes then would be to where they were.
  */
 void lz_engine_lend(struct lz_engine *e, uint32_t req, bool lent);
+/* No fault has come for a while. */
+bool lz_engine_is_calm(const struct lz_engine *e);
 /* When it wants an event with now_ns at least this; UINT64_MAX: never. */
 uint64_t lz_engine_deadline(const struct lz_engine *e);
 bool lz_engine_serves(const struct lz_engine *e, uint32_t space);

@@ -193,9 +193,7 @@ void lz_blocks_check(const struct lz_engine *e);
 
 /* ahead.c */
 
-/* No fault has come for a while. */
-bool lz_ahead_is_calm(const struct lz_engine *e);
-/* They do come, and have not done so for long: less of the sweep is to stand before them. */
+/* Faults come, and have not done so for long: less of the sweep is to stand before them. */
 bool lz_ahead_is_pressed(const struct lz_engine *e);
 /* The first page of [from, to) that is owed and not on its way; @to if none. */
 uint64_t lz_ahead_missing(const struct lz_space *s, uint64_t from, uint64_t to);

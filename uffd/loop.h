@@ -84,7 +84,6 @@ struct lz_loop {
 	struct lz_source *prepares; /* may have something to prepare, or NULL */
 	uint64_t gauged_ns;
 	struct lz_copiers copiers;
-	uint64_t nr_faults, faulted_ns; /* of those seen: how many, and when the last was */
 	/* Reads under way that threads wait for; ends of such reads so far. */
 	uint32_t nr_urgent;
 	uint64_t urgent_ended;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The deciding half of the engine, and the only place where anything is decided. The order of the
- * branches in lz_engine_next() is the policy:
+ * branches in decide() is the policy:
  *
- *   free blocked threads; place what a thread waits for; answer faults; ask for what is wanted;
+ *   free blocked threads, or kill who cannot be helped; place what a thread waits for; answer
+ *   faults, and wake those that found no room; give up what is abandoned; ask for what is wanted;
  *   place what else arrived; release the remote source; run ahead of the faults; sweep; close what
  *   is owed nothing.
  *
