@@ -138,9 +138,9 @@ uint64_t lz_reqs_asked(const struct lz_req *q)
 {
 	uint64_t rest = q->nr - q->done, slice = LZ_SLICE_BYTES >> q->run->page_shift;
 
-	if (q->alone)
+	if (q->alone || (q->unmapped && !slice))
 		return 1;
-	return q->unmapped && slice && slice < rest ? slice : rest;
+	return q->unmapped && slice < rest ? slice : rest;
 }
 
 void lz_reqs_read(struct lz_engine *e, struct lz_req *q, struct lz_action *out)

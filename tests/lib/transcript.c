@@ -170,6 +170,8 @@ static bool lay_out(struct play *p, const char *s)
 
 		if (!strcmp(s + end, " 2M"))
 			piece.page_shift = 21;
+		if (!strcmp(s + end, " 128K"))
+			piece.page_shift = 17;
 		if (!strcmp(s + end, " in place"))
 			ck_assert_int_eq(lz_plan_add_in_place(p->plan, &piece), 0);
 		else
@@ -180,6 +182,8 @@ static bool lay_out(struct play *p, const char *s)
 
 		if (!strcmp(s + end, " 2M"))
 			seg.page_shift = 21;
+		if (!strcmp(s + end, " 128K"))
+			seg.page_shift = 17;
 		ck_assert_uint_lt(p->nr_areas, AREAS_MAX);
 		p->area[p->nr_areas++] = seg;
 	} else {

@@ -18,7 +18,8 @@
  *	record 1000                  first touches are noted, for that many us; 0: without end
  *	remote f1                    source 1 is remote: urgent reads of it say so
  *	image 8+4 at f1:20 [2M]      the image holds pages 8..12 in source 1 from page 20 on; "in
- *	                             place" behind it: the bytes are where they are to be mapped
+ *	                             place" behind it: the bytes are where they are to be mapped;
+ *	                             pages of 4 KiB, of 128 ("128K") or of 2 MiB
  *	area 0..16 from 8 [2M]       positions 0..16 are the image's pages from 8 on
  *	attach s0
  * Events:

@@ -54,6 +54,21 @@ START_TEST(not_mapped_after_all)
 }
 END_TEST
 
+/* A page that is larger than a slice is read as a whole. */
+START_TEST(of_pages_larger_than_a_slice)
+{
+	transcript_play(
+		"image 0+768 at f0:0 128K, area 0..768 from 0 128K, attach s0\n"
+		"start	| s0 read r0 0+32; s0 read r1 32+32; s0 read r2 64+32; s0 read r3 96+32;"
+		" s0 read r4 128+32; s0 read r5 160+32; s0 read r6 192+32; s0 read r7 224+32;"
+		" s0 read r8 256+32; s0 read r9 288+32; s0 read r10 320+32; s0 read r11 352+32;"
+		" s0 read r12 384+32; s0 read r13 416+32; s0 read r14 448+32; s0 read r15 480+32\n"
+		"got r0 32 mapped	| s0 copy r0 0..32; s0 read r0 512+64 only\n"
+		"got r0 emsgsize	| s0 read r0 512+32 bytes\n"
+		"got r0 32		| s0 copy r0 512..544; s0 read r0@32 544+32 bytes\n");
+}
+END_TEST
+
 /* Its file was cut short, say, behind the look at it. */
 START_TEST(a_copy_that_finds_nothing_mapped)
 {
@@ -74,6 +89,7 @@ int main(void)
 	tcase_add_test(t, behind_a_slice_that_is_mapped);
 	tcase_add_test(t, not_while_faults_come);
 	tcase_add_test(t, not_mapped_after_all);
+	tcase_add_test(t, of_pages_larger_than_a_slice);
 	tcase_add_test(t, a_copy_that_finds_nothing_mapped);
 	suite_add_tcase(s, t);
 	return run_suite(s);
