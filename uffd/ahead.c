@@ -448,19 +448,36 @@ static bool sweep_kind(struct lz_engine *e, bool remote, struct lz_action *out)
 static bool sweep_block(struct lz_engine *e, struct lz_action *out)
 {
 	struct lz_req *q = e->wanted[LZ_LOCAL].holds ? NULL : take(e, LZ_FOR_SWEEP, false);
-	const struct lz_block *b = q ? lz_blocks_here(e) : NULL;
+	struct lz_block *b = q ? lz_blocks_here(e) : NULL;
 	const struct lz_space *s = b ? &e->space[b->space] : NULL;
+	uint64_t page, n;
+	uint32_t space;
 
 	if (!b || lz_reqs_are_crowded(e, s, b->next, LZ_FOR_SWEEP))
 		return false;
-	return read_pages(e, q, b->space, b->next,
-			  lz_ahead_slice(e, s, b->next, b->first + b->nr - b->next), LZ_FOR_SWEEP,
-			  out);
+	space = b->space;
+	page = b->next;
+	n = lz_ahead_slice(e, s, page, b->first + b->nr - page);
+	lz_blocks_read(e, b, n);
+	return read_pages(e, q, space, page, n, LZ_FOR_SWEEP, out);
+}
+
+static bool may_sweep(const struct lz_engine *e)
+{
+	return e->started && !e->abandoned && !e->options.no_sweep;
+}
+
+bool lz_ahead_block(struct lz_engine *e, struct lz_action *out)
+{
+	bool over = e->block_over;
+
+	e->block_over = false;
+	return over && may_sweep(e) && sweep_kind(e, false, out);
 }
 
 bool lz_ahead_sweep(struct lz_engine *e, struct lz_action *out)
 {
-	if (!e->started || e->abandoned || e->options.no_sweep)
+	if (!may_sweep(e))
 		return false;
 	if (e->has_remote && !e->released && sweep_kind(e, true, out))
 		return true;

@@ -117,6 +117,12 @@ struct lz_block *lz_blocks_here(struct lz_engine *e)
 	return first;
 }
 
+void lz_blocks_read(struct lz_engine *e, struct lz_block *b, uint64_t n)
+{
+	b->next += n;
+	e->block_over = !is_to_be_read(e, b);
+}
+
 void lz_blocks_fetched(struct lz_engine *e, uint32_t number)
 {
 	struct lz_block *b = &e->block[number];

@@ -105,6 +105,7 @@ struct lz_engine {
 	unsigned nr_hints;
 	struct lz_block block[LZ_BLOCKS_MAX];
 	uint64_t nr_blocks;         /* asked for so far */
+	bool block_over;            /* one has been read to its end: there is room for another */
 	struct lz_wanted wanted[2]; /* by kind */
 	bool each_walks; /* each space goes through it by itself: there may be many of a memory */
 	uint32_t root[LZ_MEMORIES_MAX];        /* else: the space attached with a memory */
@@ -186,6 +187,8 @@ enum lz_blocks_how lz_blocks_ask(struct lz_engine *e, uint32_t space, uint64_t p
 				 struct lz_block **b, struct lz_action *out);
 /* One that is here and has a page to be read: that is b->next. NULL: there is none. */
 struct lz_block *lz_blocks_here(struct lz_engine *e);
+/* @n pages from @b->next on are being read. */
+void lz_blocks_read(struct lz_engine *e, struct lz_block *b, uint64_t n);
 void lz_blocks_fetched(struct lz_engine *e, uint32_t number);
 /* The space is no more. */
 void lz_blocks_disown(struct lz_engine *e, uint32_t space);
@@ -204,6 +207,8 @@ bool lz_ahead_neighbour(struct lz_engine *e, struct lz_action *out);
 /* The space that was attached with a memory, if something can be placed in it; or NULL. */
 struct lz_space *lz_ahead_root(struct lz_engine *e, uint32_t memory);
 bool lz_ahead_wanted(struct lz_engine *e, struct lz_action *out);
+/* Behind a block that has been read to its end: the next, before those bytes are placed. */
+bool lz_ahead_block(struct lz_engine *e, struct lz_action *out);
 bool lz_ahead_sweep(struct lz_engine *e, struct lz_action *out);
 /* The first page of a space that is owed and not on its way; nr_pages if none. */
 uint64_t lz_ahead_first(const struct lz_space *s);

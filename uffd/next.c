@@ -4,16 +4,16 @@
  * branches in decide() is the policy:
  *
  *   free blocked threads, or kill who cannot be helped; place what a thread waits for; answer
- *   faults, and wake those that found no room; give up what is abandoned; ask for what is wanted;
- *   place what else arrived; release the remote source; run ahead of the faults; sweep; close what
- *   is owed nothing.
+ *   faults, and wake those that found no room; give up what is abandoned; ask for what is wanted
+ *   and for the next block; place what else arrived; release the remote source; run ahead of the
+ *   faults; sweep; close what is owed nothing.
  *
  * Faults come before the placing of background bytes, so that a fault waits behind one slice and
  * not behind all that happen to have arrived. They are answered as they came, those of all spaces
  * together: nobody's page is placed while that of somebody who has waited longer is here as well
- * (but for a stalled space). What is wanted is asked for before background bytes are placed too: a
- * disk that has nothing to do meanwhile is half as fast. Running ahead is in ahead.c, requests are
- * in reqs.c.
+ * (but for a stalled space). What is wanted is asked for before background bytes are placed too,
+ * and a block before the last bytes of the one before it: a disk that has nothing to do meanwhile
+ * is half as fast. Running ahead is in ahead.c, requests are in reqs.c.
  */
 #include "uffd/engine_priv.h"
 
@@ -329,7 +329,7 @@ static bool decide(struct lz_engine *e, struct lz_action *out)
 	return next_wake(e, out) || next_kill(e, out) || next_demanded(e, out) ||
 	       next_fault(e, out) || next_crowded(e, out) ||
 	       (e->abandoned && next_abandon(e, out)) || lz_ahead_wanted(e, out) ||
-	       next_arrived(e, out) || next_release(e, out) ||
+	       lz_ahead_block(e, out) || next_arrived(e, out) || next_release(e, out) ||
 	       (!e->look_again &&
 		(lz_ahead_neighbour(e, out) || lz_ahead_sweep(e, out) || next_close(e, out)));
 }

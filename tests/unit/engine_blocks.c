@@ -48,6 +48,18 @@ START_TEST(the_next_is_asked_for_when_one_has_been_read)
 }
 END_TEST
 
+START_TEST(and_before_its_last_bytes_are_placed)
+{
+	transcript_play("image 0+128 at f0:0, image 200+128 at f0:512, image 400+128 at f0:1024\n"
+			"area 0..600 from 0, attach s0\n"
+			"start	| s0 fetch b0 0+128 = none; s0 fetch b1 512+128 = none\n"
+			"fetched b0	| s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16;"
+			" s0 read r3 48+16; s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16;"
+			" s0 read r7 112+16 = none, got r7 16; s0 fetch b0 1024+128 = none;"
+			" s0 copy r7 112..128\n");
+}
+END_TEST
+
 /* In the order in which they were asked for, not in that in which they come. */
 START_TEST(another_source_has_its_own)
 {
@@ -164,6 +176,7 @@ int main(void)
 	tcase_add_test(t, what_has_come_is_read_slice_by_slice);
 	tcase_add_test(t, two_of_a_source);
 	tcase_add_test(t, the_next_is_asked_for_when_one_has_been_read);
+	tcase_add_test(t, and_before_its_last_bytes_are_placed);
 	tcase_add_test(t, another_source_has_its_own);
 	tcase_add_test(t, where_the_source_has_its_blocks);
 	tcase_add_test(t, from_the_middle_of_one);

@@ -87,7 +87,8 @@ START_TEST(the_sweep_leaves_room_for_faults)
 			"got r4 2		| s0 copy r4 52..54; s0 read r3 54+2\n"
 			"got r3 2		| s0 copy r3 54..56; s0 read r3 81+2\n"
 			/* Now that no fault has come for a while, a whole slice. */
-			"got r0 4, wait 6000	| s0 copy r0 0..4; s0 read r0 8+4\n");
+			"got r0 4, wait 6000	| s0 copy r0 0..4; s0 fetch b0 72+8;"
+			" s0 read r0 8+4\n");
 }
 END_TEST
 
@@ -128,8 +129,8 @@ START_TEST(spaces_take_turns)
 	transcript_play(
 		"image 0+8 at f0:0, area 0..8 from 0, attach s0, attach s1, attach s2\n"
 		"start | s0 fetch b0 0+8; s1 fetch b1 0+8; s0 read r0 0+4; s0 read r1 4+4\n"
-		"got r0 4		| s0 copy r0 0..4; s1 read r0 0+4\n"
-		"got r1 4		| s0 copy r1 4..8; s2 fetch b0 0+8; s1 read r1 4+4; s0 close\n"
+		"got r0 4		| s0 copy r0 0..4; s2 fetch b0 0+8; s1 read r0 0+4\n"
+		"got r1 4		| s0 copy r1 4..8; s1 read r1 4+4; s0 close\n"
 		"got r0 4		| s1 copy r0 0..4; s2 read r0 0+4\n"
 		"got r1 4		| s1 copy r1 4..8; s2 read r1 4+4; s1 close\n"
 		"got r0 4, got r1 4	| s2 copy r0 0..4; s2 copy r1 4..8; s2 close\n"
