@@ -224,17 +224,25 @@ void served_later(uint64_t ns)
 	served_run();
 }
 
-bool served_turn(void)
+/* Whether it took so long. */
+static bool turns_for(int64_t ns)
 {
 	int64_t before = clock_ns();
 	int ret;
 
 	ck_assert(!served.done);
-	ret = lz_server_turn(served.server, PATIENCE_NS);
+	ret = lz_server_turn(served.server, ns);
 	ck_assert_int_ge(ret, 0);
-	ck_assert_msg(clock_ns() - before < PATIENCE_NS, "the server waits for nothing");
 	served.done = ret == 0;
-	return ret;
+	return clock_ns() - before >= ns;
+}
+
+/* A machine may stand still for a while; a server that waits for nothing does so again. */
+bool served_turn(void)
+{
+	if (turns_for(PATIENCE_NS) && !served.done)
+		ck_assert_msg(!turns_for(PATIENCE_NS), "the server waits for nothing");
+	return !served.done;
 }
 
 void served_run(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A page server and its clients in one thread: who waits for an answer lets the server take turns
- * meanwhile, so that nothing here sleeps and a test that hangs fails after PATIENCE_NS.
+ * meanwhile, so that nothing here sleeps and a test that hangs fails after twice PATIENCE_NS.
  *
  * Task 7 has pages from BASE on:
  *   0 ..  99   in file one
