@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "iouring/asked.h"
 #include "iouring/cached.h"
 #include "iouring/ring.h"
 
@@ -48,10 +49,10 @@ enum { STREAK_MIN = 3, STRETCH_WINDOWS = 16, STRETCH_FEWER = 4 };
 enum { AHEAD_PAGES = 64 };
 
 /*
- * Which way somebody goes, and what fetch() has brought in last: one is gone through while the next
- * is on its way. What was resident at @tick, and whether it has been mapped since then.
+ * Of each row of questions, and what fetch() has brought in last: one is gone through while the
+ * next is on its way. What was resident at @tick, and whether it has been mapped since then.
  */
-enum { ONWARD, BACKWARD, FETCHED, FETCHED_LAST = FETCHED + 1, NR_KNOWN };
+enum { FETCHED = LZ_ASKED_ROWS, FETCHED_LAST, NR_KNOWN };
 struct lz_file_known {
 	uint64_t start, end;
 	int64_t tick;
@@ -75,9 +76,8 @@ struct lz_file {
 	struct lz_file_known known[NR_KNOWN];
 	uint64_t single_end; /* of the last single page: who reads on there wants more of them */
 	int64_t single_tick;
-	uint64_t asked_start, asked_end; /* of the last question, or the last two that went on */
-	unsigned streak;                 /* questions in a row that did */
-	int64_t read_tick;               /* of the last read through the ring */
+	struct lz_asked asked;
+	int64_t read_tick; /* of the last read through the ring */
 	struct lz_file_look as;
 	int64_t looked_tick;
 	bool may_change; /* it is not looked at */
@@ -104,9 +104,8 @@ static bool lz_file_is_prepared(const struct lz_file *f, uint64_t offset, size_t
 static void lz_file_compare(struct lz_file *f);
 static int64_t lz_file_tick(void);
 static bool lz_file_map_windows(const struct lz_file *f, uint64_t from, uint64_t to);
-static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick,
-				int way);
-static void lz_file_ask(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick);
+static bool lz_file_map_stretch(struct lz_file *f, const struct lz_asked_row *by, int64_t tick);
+static void lz_file_ask(struct lz_file *f, const struct lz_asked_row *by, int64_t tick);
 static bool lz_file_knows(const struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick);
 static bool lz_file_has_mapped(const struct lz_file *f, uint64_t offset, uint64_t end);
 static void lz_file_map_anew(struct lz_file *f);
@@ -150,7 +149,8 @@ int lz_file_open(struct lz_source **out, int fd, uint64_t size, const struct lz_
 	f->prepared_tick = -STAYS_NS;
 	f->read_tick = f->single_tick = -QUIET_NS;
 	f->fetched = FETCHED;
-	f->single_end = f->asked_end = UINT64_MAX;
+	f->single_end = UINT64_MAX;
+	lz_asked_init(&f->asked, WINDOW_BYTES);
 	lz_file_map(f);
 	*out = &f->source;
 	return 0;
@@ -201,6 +201,7 @@ static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len)
 {
 	struct lz_file *f = (struct lz_file *)s;
 	uint64_t end = offset + len;
+	struct lz_asked_row *by;
 	int64_t tick;
 	bool yes;
 
@@ -213,15 +214,12 @@ static bool lz_file_resident(struct lz_source *s, uint64_t offset, size_t len)
 	if (!f->truthful)
 		return false;
 	tick = lz_file_tick();
-	f->streak = offset == f->asked_end || end == f->asked_start ? f->streak + 1 : 0;
+	by = lz_asked_by(&f->asked, offset, end);
 	if (!lz_file_knows(f, offset, end, tick))
-		lz_file_ask(f, offset, end, tick);
+		lz_file_ask(f, by, tick);
 	yes = lz_file_knows(f, offset, end, tick);
-	/* The sweep goes both ways by turns: one end of what was asked about is not the other's. */
-	if (!f->streak || end == f->asked_start)
-		f->asked_start = yes ? offset : UINT64_MAX;
-	if (!f->streak || offset == f->asked_end)
-		f->asked_end = yes ? end : UINT64_MAX;
+	if (!yes)
+		lz_asked_in_vain(by);
 	return yes;
 }
 
@@ -229,7 +227,7 @@ static bool lz_file_at_hand(struct lz_source *s, uint64_t offset, size_t len)
 {
 	struct lz_file *f = (struct lz_file *)s;
 
-	return (offset == f->asked_end || offset == f->single_end ||
+	return (lz_asked_up_to(&f->asked, offset) || offset == f->single_end ||
 		lz_file_is_prepared(f, offset, len)) &&
 	       lz_file_resident(s, offset, len);
 }
@@ -391,21 +389,20 @@ static bool lz_file_map_windows(const struct lz_file *f, uint64_t from, uint64_t
 }
 
 /*
- * Maps a stretch with [offset, end) at its beginning or end, and knows it. Only where nobody has
- * read lately: to map a page whose read is under way is to wait for it.
+ * Maps a stretch with what is asked for at its beginning or end, and knows it. Only where nobody
+ * has read lately: to map a page whose read is under way is to wait for it.
  */
-static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick,
-				int way)
+static bool lz_file_map_stretch(struct lz_file *f, const struct lz_asked_row *by, int64_t tick)
 {
 	const bool fewer = tick - f->single_tick < QUIET_NS;
 	const uint64_t len = (fewer ? STRETCH_FEWER : STRETCH_WINDOWS) * WINDOW_BYTES;
-	struct lz_file_known k = { .start = offset & ~(WINDOW_BYTES - 1),
-				   .end = (end + WINDOW_BYTES - 1) & ~(WINDOW_BYTES - 1),
+	struct lz_file_known k = { .start = by->start & ~(WINDOW_BYTES - 1),
+				   .end = (by->end + WINDOW_BYTES - 1) & ~(WINDOW_BYTES - 1),
 				   .tick = tick,
 				   .mapped = true };
 	uint64_t windows;
 
-	if (k.end - k.start < len && way == ONWARD)
+	if (k.end - k.start < len && !by->backward)
 		k.end = k.start + len;
 	else if (k.end - k.start < len)
 		k.start = k.end < len ? 0 : k.end - len;
@@ -417,26 +414,25 @@ static bool lz_file_map_stretch(struct lz_file *f, uint64_t offset, uint64_t end
 	if (!lz_file_map_windows(f, k.start, k.end))
 		return false;
 	k.end = lz_cached_until(f->fd, f->page, f->map, k.start, k.end);
-	f->known[way] = k;
+	f->known[by - f->asked.row] = k;
 	return true;
 }
 
-static void lz_file_ask(struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick)
+static void lz_file_ask(struct lz_file *f, const struct lz_asked_row *by, int64_t tick)
 {
-	int way = offset != f->asked_end && end == f->asked_start ? BACKWARD : ONWARD;
-	uint64_t to = end;
+	uint64_t to = by->end;
 
-	if (f->streak >= STREAK_MIN || end - offset > WINDOW_BYTES) {
-		if (tick - f->read_tick >= QUIET_NS &&
-		    lz_file_map_stretch(f, offset, end, tick, way))
+	if (by->streak >= STREAK_MIN || by->end - by->start > WINDOW_BYTES) {
+		if (tick - f->read_tick >= QUIET_NS && lz_file_map_stretch(f, by, tick))
 			return;
-		to += way == ONWARD ? AHEAD_PAGES * f->page : 0;
+		to += by->backward ? 0 : AHEAD_PAGES * f->page;
 	}
 	to = to < f->size ? to : f->size;
-	f->known[way] = (struct lz_file_known){ .start = offset,
-						.end = lz_cached_until(f->fd, f->page, f->map,
-								       offset, to),
-						.tick = tick };
+	f->known[by - f->asked.row] = (struct lz_file_known){
+		.start = by->start,
+		.end = lz_cached_until(f->fd, f->page, f->map, by->start, to),
+		.tick = tick
+	};
 }
 
 static bool lz_file_knows(const struct lz_file *f, uint64_t offset, uint64_t end, int64_t tick)

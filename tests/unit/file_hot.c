@@ -218,6 +218,22 @@ START_TEST(who_goes_on_finds_it_mapped)
 }
 END_TEST
 
+/* Both ends of a sweep do, by turns, however far apart, past pages that somebody else has asked
+ * for. */
+START_TEST(so_do_two_by_turns)
+{
+	uint64_t before;
+
+	open_hot(12 * MIB, true);
+	before = mapped_bytes();
+	for (uint64_t n = 0; n < 16; n++) {
+		ck_assert(resident(8 * MIB + n * (SLICE + 3 * PAGE)));
+		ck_assert(resident(4 * MIB - n * (SLICE + 3 * PAGE)));
+	}
+	ck_assert_int_eq(mapped_bytes() - before >= 2 * MIB, has_cachestat());
+}
+END_TEST
+
 /* Who asks for more than a window has no need to have gone on before; and all of it is mapped,
  * wherever it begins. */
 START_TEST(who_asks_for_a_lot_finds_it_mapped)
@@ -363,6 +379,7 @@ int main(void)
 	tcase_add_test(t, what_comes_next_is_at_hand);
 	tcase_add_test(t, what_may_change_is_not_prepared);
 	tcase_add_test(t, who_goes_on_finds_it_mapped);
+	tcase_add_test(t, so_do_two_by_turns);
 	tcase_add_test(t, who_asks_for_a_lot_finds_it_mapped);
 	tcase_add_test(t, both_ways_by_turns);
 	tcase_add_test(t, who_goes_elsewhere_finds_nothing_mapped);
