@@ -36,6 +36,7 @@ faults() {
 	if [ "$where" = cold ]; then
 		touches=1024
 		"$bench/cold" "$DIR"/images/*.img || fail "the page cache is not rid of the images"
+		"$bench/warm" 2048 || fail "no memory to be had"
 	fi
 	if [ "$where" = remote ]; then
 		SOURCE=$DAEMON from=(--page-server --address "$SOURCE_ADDR" --port "$PORT")

@@ -28,6 +28,7 @@ once() {
 	shift 3
 	[ "$pages" = 4k ] || huge=(--huge)
 	make_cold
+	"$build/bench/warm" 2048 || fail "no memory to be had"
 	PIDS=()
 	rm -f "$DIR"/peer-*.out
 	fill --memory "$DIR/served" --no-sweep "$@"

@@ -27,6 +27,7 @@ once() {
 	local kind=${WHERE}_$1
 	shift
 	make_cold
+	"$build/bench/warm" $((${SIZE:-512} * 3)) || fail "no memory to be had"
 	if [ "$WHERE" = remote ]; then
 		rm -f "$DIR/work/serve.sock"
 		"$LAZYD" serve -D "$DIR/images" --address "$DIR/work/serve.sock" --once </dev/null >/dev/null 7>&- 8>&- &
