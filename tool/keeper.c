@@ -454,7 +454,6 @@ int lz_keeper_run(struct lz_fill *f)
 	struct keeper k = { .f = f };
 	struct lz_session *s = f->session;
 
-	s->heard_ns = lz_out_now();
 	s->keeper_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	if (s->keeper_pidfd < 0) {
 		lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=pidfd error=\"%s\"",

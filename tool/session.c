@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tool/out.h"
 #include "tool/tool.h"
 
 static const uint64_t MAGIC = UINT64_C(0x6e6f697373657a6c);
@@ -48,6 +49,7 @@ int lz_session_new(struct lz_session **out)
 	s->session_fd = fd;
 	s->state_fd = s->listen_fd = s->restorer_fd = s->signal_fd = s->keeper_pidfd = s->huge_fd =
 		-1;
+	s->heard_ns = lz_out_now();
 	*out = s;
 	return 0;
 

@@ -46,6 +46,38 @@ begin() {
 	restore
 }
 
+# ---- before it could say that it is ready ----
+
+# All that is to be gone on with is stored by then. The pipe for that byte is full, so it dies neither sooner nor later.
+saying_ready() {
+	KEEPER=$(children "$DAEMON_PID" | head -n 1) && grep -qs pipe_write "/proc/$KEEPER/wchan"
+}
+seen_restarted() { grep -qs event=resumed "$DIR/work/daemon.log"; }
+
+work fill 64 1
+dump
+mkfifo "$DIR/full"
+exec 4<>"$DIR/full"
+dd if=/dev/zero of="$DIR/full" bs=4096 oflag=nonblock 2>/dev/null
+daemon_command --status-fd 9 --stats "$DIR/stats.json"
+/usr/bin/python3 "$here/manager.py" "$DIR/control" "${DAEMON_COMMAND[@]}" </dev/null >"$DIR/daemon.out" 2>&1 \
+	4>&- 7>&- 8>&- 9>"$DIR/full" &
+DAEMON_PID=$!
+within 20 saying_ready || fail "it does not wait for the pipe"
+exec 5<>"$DIR/control"
+echo kill >&5
+within 20 seen_restarted || fail "not restarted"
+exec 4<&-
+sleep 0.5 # it looks five times a second how long it has waited for a restore
+restore
+go
+answer_ok 60
+wait "$DAEMON_PID" || fail "the daemon ended with $?"
+daemon_is_tidy
+report "workload=fill deaths=1 $ANSWER"
+
+# ---- at any time ----
+
 begin fill 1024 2
 go
 while [ $deaths -lt 12 ] && both_die; do :; done
