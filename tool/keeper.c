@@ -479,6 +479,8 @@ int lz_keeper_succeed(struct lz_fill *f, const char *event)
 	s->keeper_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	sweep_descriptors(s);
 	(f->o.vm.socket ? lz_firecracker_succeed : lz_restorer_succeed)(f);
+	/* What is in the inbox does not make the socket readable. */
+	on_restorer(f, false, s->restorer_fd >= 0);
 	lz_store_ready();
 	f->worker = 0;
 	if (r || s->keeper_pidfd < 0 || ++s->nr_early > EARLY_MAX)

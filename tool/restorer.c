@@ -88,9 +88,9 @@ static void connected(struct lz_fill *f)
 {
 	int one = 1, fd = f->session->restorer_fd;
 
+	lz_store_keep(fd, "fill");
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
-	lz_store_keep(fd, "fill");
 	/* One restore a daemon: a second one is to fail at its connect, not to wait for ever. */
 	lz_restorer_unlisten(f);
 	lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=restorer-connected");
@@ -153,7 +153,11 @@ static void take_or_close(void *arg, int fd, const char *link)
 void lz_restorer_succeed(struct lz_fill *f)
 {
 	struct lz_session *s = f->session;
+	bool listens;
 
+	/* Noted, and the service manager has not got it. */
+	if (f->stored && !lz_fds_is_socket(s->restorer_fd, NAME, &listens))
+		s->restorer_fd = -1;
 	(void)lz_fds_each(take_or_close, f);
 	if (s->phase != LZ_FILL_RESTORING) {
 		lz_restorer_unlisten(f);
@@ -161,6 +165,8 @@ void lz_restorer_succeed(struct lz_fill *f)
 	} else if (s->restorer_fd >= 0 && s->listen_fd >= 0) {
 		connected(f);
 	}
+	if (s->restorer_fd >= 0 && s->nr_said && s->said[s->nr_said - 1].type == LZ_SAID_UFFD)
+		lz_inbox_drop_parcel(s->restorer_fd);
 }
 
 /* ---- receiving ---- */
@@ -262,7 +268,7 @@ static int take(struct lz_fill *f)
 	bool expecting = f->expecting;
 	struct lz_parcel p;
 	int r = lz_inbox_receive(&s->inbox, s->nr_said, s->restorer_fd,
-				 expecting ? 1 : sizeof(int32_t));
+				 expecting ? 1 : sizeof(int32_t), expecting ? MSG_PEEK : 0);
 
 	if (r <= 0)
 		return r;
@@ -270,6 +276,8 @@ static int take(struct lz_fill *f)
 	r = expecting ? take_descriptor(f, &p) : take_pid(f, s->inbox.what.pid);
 	if (r < 0)
 		return r;
+	if (expecting)
+		lz_inbox_drop_parcel(s->restorer_fd);
 	/* Who dies before this leaves a descriptor too many, until all is over. */
 	if (!expecting)
 		p = (struct lz_parcel){ -1, -1, -1 };

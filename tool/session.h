@@ -237,9 +237,14 @@ int lz_upgrade_exec(struct lz_fill *f);
 /*
  * inbox.c: receives message @number, of exactly @len bytes, or finds it received by somebody who
  * died before it was noted. 1, 0 when there is nothing (yet), -ECONNRESET at the end, else -errno.
- * What has come is there until the next number is asked for.
+ * What has come is there until the next number is asked for. @flags: MSG_PEEK for the byte with a
+ * userfaultfd: it stays in the socket until drop_parcel(), to be called when it has been noted, and
+ * by who does not know whether it was. lose_descriptors(): a message that was not noted came to
+ * processes that died with all theirs, but for some that a service manager may have.
  */
-int lz_inbox_receive(struct lz_inbox *in, uint32_t number, int fd, size_t len);
+int lz_inbox_receive(struct lz_inbox *in, uint32_t number, int fd, size_t len, int flags);
+void lz_inbox_drop_parcel(int fd);
+void lz_inbox_lose_descriptors(struct lz_inbox *in, uint32_t number);
 
 /* guest.c: the command line of VMs, and their memory. */
 enum {

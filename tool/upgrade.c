@@ -26,27 +26,10 @@ enum { ARGV_BYTES = 1 << 17, ARGV_MAX = 512 };
 
 /* ---- in the new program ---- */
 
-int lz_upgrade_begin(struct lz_fill *f)
+/* @fd: the session's; @is_said: by who was here before, and not by a service manager. */
+static int resume(struct lz_fill *f, int fd, bool is_said)
 {
-	const char *value = getenv(NAME), *numbers = value ? strchr(value, ':') : NULL;
-	struct lz_service_files had;
-	int fd = -1;
-
-	f->had = (struct lz_service_files){ -1, -1, -1, -1 };
-	if (numbers && sscanf(numbers, ":%d:%d:%d:%d:%d", &fd, &had.log, &had.stats, &had.pidfile,
-			      &had.record) == 5)
-		f->had = had;
-	if (!value)
-		fd = lz_store_take();
-	f->stored = !value && fd >= 0;
-	f->start_dir = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (readlink("/proc/self/exe", f->exe, sizeof(f->exe) - 1) < 0)
-		f->exe[0] = '\0';
-	if (!value && !f->stored)
-		return LZ_EXIT_OK;
-	f->resume = f->stored || *value == 'g' ? LZ_RESUME_GO : LZ_RESUME_CHECK;
-	(void)unsetenv(NAME);
-	if (fd < 0 || (value && f->had.log < 0) || lz_session_open(&f->session, fd)) {
+	if (fd < 0 || (is_said && f->had.log < 0) || lz_session_open(&f->session, fd)) {
 		lz_out_error("there is no session to go on with, or one of another version");
 		return LZ_EXIT_FAILED;
 	}
@@ -57,9 +40,36 @@ int lz_upgrade_begin(struct lz_fill *f)
 		return LZ_EXIT_FAILED;
 	}
 	/* What the dead had for themselves, and nobody has kept. */
-	if (f->stored)
+	if (f->stored) {
 		f->session->signal_fd = f->session->keeper_pidfd = -1;
+		lz_inbox_lose_descriptors(&f->session->inbox, f->session->nr_said);
+	}
 	return LZ_EXIT_OK;
+}
+
+int lz_upgrade_begin(struct lz_fill *f)
+{
+	const char *value = getenv(NAME), *numbers = value ? strchr(value, ':') : NULL;
+	struct lz_service_files had;
+	int fd = -1, r = LZ_EXIT_OK;
+
+	f->had = (struct lz_service_files){ -1, -1, -1, -1 };
+	if (numbers && sscanf(numbers, ":%d:%d:%d:%d:%d", &fd, &had.log, &had.stats, &had.pidfile,
+			      &had.record) == 5)
+		f->had = had;
+	if (!value)
+		fd = lz_store_take();
+	f->stored = !value && fd >= 0;
+	if (readlink("/proc/self/exe", f->exe, sizeof(f->exe) - 1) < 0)
+		f->exe[0] = '\0';
+	if (value || f->stored) {
+		f->resume = f->stored || *value == 'g' ? LZ_RESUME_GO : LZ_RESUME_CHECK;
+		(void)unsetenv(NAME);
+		r = resume(f, fd, value);
+	}
+	/* Not under a number that the session names, before it has been looked for there. */
+	f->start_dir = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return r;
 }
 
 /* Those that must live on: what is served and who is, what is written, what the session names. */

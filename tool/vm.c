@@ -270,6 +270,14 @@ void lz_vm_attend(struct lz_fill *f, struct lz_guest *g)
 /* A service manager has kept the connection, and not what came by it: who has sent that is lost. */
 static void call_again(struct lz_fill *f, struct lz_guest *g)
 {
+	bool listens;
+
+	/* Nor the connection, or not yet. */
+	if (!lz_fds_is_socket(g->conn, lz_addr_file(&f->vm_addr), &listens)) {
+		g->conn = g->pidfd = -1;
+		hang_up(f, g, "lazyd died as it connected");
+		return;
+	}
 	memset(&g->control, 0, sizeof(g->control));
 	g->pidfd = pidfd_of(g->conn, g->pid);
 	if (!*g->text)

@@ -156,7 +156,8 @@ static void die(struct play *p, bool later)
 
 	if (later && p->f.nr_folded == s->nr_said)
 		(void)lz_inbox_receive(&s->inbox, s->nr_said, s->restorer_fd,
-				       p->f.expecting ? 1 : sizeof(int32_t));
+				       p->f.expecting ? 1 : sizeof(int32_t),
+				       p->f.expecting ? MSG_PEEK : 0);
 	p->may_leave = true;
 	succeed(p);
 }

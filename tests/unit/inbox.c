@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,11 +120,13 @@ static void end(void)
 	(void)munmap(s, sizeof(*s));
 }
 
-/* Runs @what in a keeper that dies after *steps instructions.
- * False if it was over before that: after *steps then. */
-static bool dies(int (*what)(struct lz_fill *), unsigned long *steps)
+/*
+ * Runs @what in a keeper that dies after *steps instructions, and shares its descriptors (@flags:
+ * CLONE_FILES) or takes them with it. False if it was over before that: after *steps then.
+ */
+static bool dies(int (*what)(struct lz_fill *), unsigned long *steps, unsigned long flags)
 {
-	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
 	int status;
 
 	ck_assert_int_ge(pid, 0);
@@ -183,6 +187,28 @@ static unsigned long stride(unsigned long length)
 	return given ? strtoul(given, NULL, 10) : length / DEATHS + 1;
 }
 
+/* All that the restorer has to say is in the socket. Its end, to be closed. */
+static int begin_connected(void)
+{
+	int pair[2], one = 1;
+
+	begin();
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
+			 0);
+	(void)setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
+	(void)setsockopt(pair[0], SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
+	f.session->restorer_fd = pair[0];
+	say_all(pair[1]);
+	return pair[1];
+}
+
+/* What was left, away: the next one is to be counted from @before. */
+static void close_from(unsigned before)
+{
+	for (int fd = (int)before; fd < (int)before + 64; fd++)
+		(void)close(fd);
+}
+
 START_TEST(killed_while_it_receives)
 {
 	unsigned long length = 0, step = 0;
@@ -191,29 +217,108 @@ START_TEST(killed_while_it_receives)
 	/* The first one lives, and tells how long that is. */
 	for (unsigned n = 0; n == 0 || (n - 1) * step <= length; n++) {
 		unsigned long steps = n ? (n - 1) * step : ULONG_MAX;
-		int pair[2], one = 1;
+		int sock = begin_connected();
 
-		begin();
-		ck_assert_int_eq(
-			socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
-			0);
-		(void)setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
-		(void)setsockopt(pair[0], SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
-		f.session->restorer_fd = pair[0];
-		say_all(pair[1]);
-		deaths += dies(lz_restorer_receive, &steps);
+		deaths += dies(lz_restorer_receive, &steps, CLONE_FILES);
+		lz_restorer_succeed(&f);
 		ck_assert_int_eq(lz_restorer_receive(&f), 1);
 		is_complete();
 		end();
-		(void)close(pair[1]);
+		(void)close(sock);
 		ck_assert_uint_le(fds_count(), before + LEFT_MAX);
-		/* What was left, away: the next one is to be counted from here. */
-		for (int fd = (int)before; fd < (int)before + 64; fd++)
-			(void)close(fd);
+		close_from(before);
 		length = n ? length : steps;
 		step = stride(length);
 	}
 	ck_assert_uint_gt(deaths, DEATHS / 2);
+}
+END_TEST
+
+/* ---- with all that they had, but for what a service manager has been told to keep ---- */
+
+/* Out of the way of the numbers that are to be used again. */
+static int move_up(int fd)
+{
+	int up = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+
+	ck_assert_int_ge(up, 100);
+	(void)close(fd);
+	return up;
+}
+
+static int open_manager(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int sock = move_up(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "@lazyd-inbox-%d", (int)getpid());
+	memcpy(a.sun_path + 1, name + 1, strlen(name) - 1);
+	ck_assert_int_eq(bind(sock, (struct sockaddr *)&a,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name))),
+			 0);
+	ck_assert_int_eq(setenv("NOTIFY_SOCKET", name, 1), 0);
+	return sock;
+}
+
+/* What it has been given, at the numbers that it had; not what is not to be kept any more. */
+static void restore_kept(int manager)
+{
+	struct lz_control control = { 0 };
+	char text[128];
+	struct iovec v = { text, sizeof(text) - 1 };
+	struct msghdr m = { .msg_iov = &v,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	struct lz_parcel p;
+	ssize_t n;
+	int number;
+
+	while ((n = recvmsg(manager, &m, MSG_CMSG_CLOEXEC)) >= 0) {
+		text[n] = '\0';
+		lz_parcel_open(&control, &p);
+		if (p.uffd >= 0)
+			p.uffd = move_up(p.uffd);
+		if (sscanf(text, "FDSTORE=1\nFDNAME=lazyd-%d-", &number) == 1 && p.uffd >= 0)
+			ck_assert_int_eq(dup3(p.uffd, number, O_CLOEXEC), number);
+		if (sscanf(text, "FDSTOREREMOVE=1\nFDNAME=lazyd-%d-", &number) == 1)
+			(void)close(number);
+		if (p.uffd >= 0)
+			(void)close(p.uffd);
+		memset(&control, 0, sizeof(control));
+		m.msg_controllen = sizeof(control);
+	}
+}
+
+START_TEST(killed_with_all_its_descriptors)
+{
+	unsigned long length = 0, step = 0;
+	int manager = open_manager();
+	unsigned before = fds_count() - 1, deaths = 0;
+
+	for (unsigned n = 0; n == 0 || (n - 1) * step <= length; n++) {
+		unsigned long steps = n ? (n - 1) * step : ULONG_MAX;
+		int sock = begin_connected();
+
+		deaths += dies(lz_restorer_receive, &steps, 0);
+		restore_kept(manager);
+		lz_inbox_lose_descriptors(&f.session->inbox, f.session->nr_said);
+		lz_restorer_succeed(&f);
+		ck_assert_int_eq(lz_restorer_receive(&f), 1);
+		is_complete();
+		end();
+		(void)close(sock);
+		while (recv(manager, &(char){ 0 }, 1, 0) >= 0) {
+		}
+		ck_assert_uint_le(fds_count(), before + 1 + LEFT_MAX);
+		close_from(before);
+		length = n ? length : steps;
+		step = stride(length);
+	}
+	ck_assert_uint_gt(deaths, DEATHS / 2);
+	(void)close(manager);
+	ck_assert_int_eq(unsetenv("NOTIFY_SOCKET"), 0);
 }
 END_TEST
 
@@ -236,7 +341,7 @@ START_TEST(killed_while_it_accepts)
 		sock = restorer_connect();
 		ck_assert_int_ge(sock, 0);
 		say_all(sock);
-		deaths += dies(accept_one, &steps);
+		deaths += dies(accept_one, &steps, CLONE_FILES);
 		lz_restorer_succeed(&f);
 		if (f.session->restorer_fd < 0)
 			ck_assert_int_eq(lz_restorer_accept(&f), 0);
@@ -266,6 +371,7 @@ int main(void)
 	tcase_set_timeout(t, 600);
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, killed_while_it_receives);
+	tcase_add_test(t, killed_with_all_its_descriptors);
 	tcase_add_test(t, killed_while_it_accepts);
 	suite_add_tcase(s, t);
 	return run_suite(s);
