@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """
 manager.py FIFO COMMAND...: stands in for systemd: runs the command with NOTIFY_SOCKET, keeps the descriptors that it
-hands over by FDSTORE=1, and ends with its exit status. At a line "kill" in the fifo it kills the main process and its
+hands over by FDSTORE=1, and ends with its exit status. When that says READY=1 there is a file FIFO.ready. At a line "kill" in the fifo it kills the main process and its
 children with SIGKILL, all stopped first so that none sees another die, and starts the command again with what it has
 kept, in an order of its own.
 """
@@ -43,7 +43,7 @@ def start(command, store):
     os.execvp(command[0], command)
 
 
-def hear(sock, store, main):
+def hear(sock, store, main, fifo):
     text, ancillary, _, _ = sock.recvmsg(4096, socket.CMSG_SPACE(64))
     fds = array.array("i")
     for _, kind, data in ancillary:
@@ -56,17 +56,26 @@ def hear(sock, store, main):
             os.close(fd)
     elif "FDSTORE" in said:
         store += [(said["FDNAME"], fd) for fd in fds]
+    if "READY" in said:
+        open(fifo + ".ready", "w").close()
     return int(said.get("MAINPID", main))
+
+
+def tell(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # a child that somebody else has killed
 
 
 def kill(main):
     """The status of the main process."""
     both = [main] + children(main)
     for pid in both:
-        os.kill(pid, signal.SIGSTOP)
+        tell(pid, signal.SIGSTOP)
     both = [main] + children(main)
     for pid in both:
-        os.kill(pid, signal.SIGKILL)
+        tell(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(main, 0)[1])
 
 
@@ -79,7 +88,7 @@ def run(fifo, command):
     while True:
         ready, _, _ = select.select([sock, control], [], [], 0.02)
         if sock in ready:
-            main = hear(sock, store, main)
+            main = hear(sock, store, main, fifo)
         elif control in ready:
             os.read(control, 64)
             status = kill(main)
@@ -87,7 +96,7 @@ def run(fifo, command):
                 return status
             # What they had said before they died is in the socket.
             while select.select([sock], [], [], 0)[0]:
-                main = hear(sock, store, main)
+                main = hear(sock, store, main, fifo)
             main = start(command, store)
         else:
             pid, status = os.waitpid(main, os.WNOHANG)

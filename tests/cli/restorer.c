@@ -76,6 +76,7 @@ int main(int argc, char **argv)
 				       .mode = UFFDIO_REGISTER_MODE_MISSING };
 	uint8_t *at = (uint8_t *)(uintptr_t)base;
 	int sock, uffd;
+	char byte;
 
 	if (pid <= 0 || !base || !nr) {
 		fputs("usage: restorer PID BASE PAGES\n", stderr);
@@ -92,6 +93,9 @@ int main(int argc, char **argv)
 		die("UFFDIO_REGISTER");
 	close(uffd);
 	must("finished", restorer_say(sock, RESTORER_FINISHED));
+	/* It hangs up when it has heard that; one that died before leaves it unread. */
+	if (read(sock, &byte, 1))
+		die("hung up");
 	close(sock);
 	/* From behind, where the sweep comes last. */
 	for (uint64_t n = nr; n-- > 0;)
