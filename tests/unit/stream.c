@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A page server as a source while all is well: what is asked where, what arrives, in whatever
- * pieces, and how it is let go. What goes wrong is in stream_loss.c.
+ * A page server as a source while all is well: what is asked where, and what arrives, in whatever
+ * pieces. What goes wrong is in stream_loss.c and stream_gone.c, how it is let go in
+ * stream_release.c.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "stream_peer.h"
+#include "stream_world.h"
 #include "tests/lib/suite.h"
 
 /* Reads of random lengths here and there, sent and answered in pieces of random lengths. */
@@ -454,118 +452,6 @@ START_TEST(kept_descriptors)
 }
 END_TEST
 
-START_TEST(released)
-{
-	script.tcp = _i % 2;
-	script.plain = _i / 2;
-	world_open();
-	start(0, 0, 3, false);
-	start(1, 9, 1, true);
-	until_ended(2);
-	lz_stream_release(stream, &ring, now_ns);
-	until_state(LZ_STREAM_RELEASED);
-	ck_assert_uint_eq(nr_peers, script.plain ? 1 : 2);
-	for (unsigned i = 0; i < nr_peers; i++) {
-		peer_settle(peer[i]);
-		ck_assert(peer[i]->eof);
-		ck_assert(script.plain || peer[i]->giver.closed);
-	}
-	ck_assert_uint_eq(logged("event=source-released"), 1);
-	ck_assert_uint_eq(lz_stream_deadline(stream), UINT64_MAX);
-	lz_stream_abandon(stream, &ring);
-	ck_assert_int_eq(state(), LZ_STREAM_RELEASED);
-	ck_assert_int_eq(start(2, 0, 1, true), -ETIMEDOUT);
-}
-END_TEST
-
-START_TEST(released_unused)
-{
-	world_open();
-	lz_stream_release(stream, &ring, now_ns);
-	ck_assert_int_eq(state(), LZ_STREAM_RELEASED);
-	ck_assert_uint_eq(nr_connects, 0);
-}
-END_TEST
-
-/* It is said when it comes to be open. */
-START_TEST(released_while_opening)
-{
-	world_open();
-	lz_stream_want(stream, &ring, now_ns);
-	lz_stream_release(stream, &ring, now_ns);
-	ck_assert_int_eq(state(), LZ_STREAM_OPENING);
-	until_state(LZ_STREAM_RELEASED);
-	ck_assert(peer[0]->giver.closed);
-}
-END_TEST
-
-START_TEST(release_unanswered)
-{
-	script.no_status = true;
-	script.tcp = true;
-	world_open();
-	start(0, 0, 1, false);
-	until_ended(1);
-	lz_stream_release(stream, &ring, now_ns);
-	for (unsigned i = 0; i < 20; i++)
-		turn();
-	ck_assert_int_eq(state(), LZ_STREAM_UP);
-	ck_assert_int_eq(start(1, 0, 1, true), -ETIMEDOUT);
-	until_deadline();
-	ck_assert_uint_eq(now_ns, 1010 * SEC);
-	turn();
-	ck_assert_int_eq(state(), LZ_STREAM_RELEASED);
-	peer_settle(peer[0]);
-	ck_assert(peer[0]->eof);
-	ck_assert_uint_eq(logged("does not answer"), 1);
-}
-END_TEST
-
-/* A live dump that goes at once, by a reset even, has done what it was to do. */
-START_TEST(release_cut_off)
-{
-	struct linger hard = { .l_onoff = 1 };
-
-	script.tcp = script.no_status = true;
-	script.plain = _i;
-	world_open();
-	start(0, 0, 1, false);
-	until_ended(1);
-	lz_stream_release(stream, &ring, now_ns);
-	turn();
-	turn();
-	ck_assert_int_eq(state(), LZ_STREAM_UP);
-	setsockopt(peer[0]->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-	peer_close(peer[0]);
-	until_state(LZ_STREAM_RELEASED);
-	ck_assert_uint_eq(logged("source-lost"), 0);
-	ck_assert_uint_eq(logged("event=source-released"), 1);
-}
-END_TEST
-
-/* Whoever takes the end of a connection for success must not see one. */
-START_TEST(abandoned)
-{
-	script.tcp = true;
-	script.plain = _i;
-	world_open();
-	start(1, 0, 1, true);
-	until_ended(1);
-	script.mute = true;
-	start(0, 0, 16, false);
-	turn();
-	turn();
-	lz_stream_abandon(stream, &ring);
-	ck_assert_int_eq(result[0], -ECANCELED);
-	ck_assert_int_eq(state(), LZ_STREAM_GONE);
-	ck_assert_int_eq(start(2, 0, 1, true), -ETIMEDOUT);
-	for (unsigned i = 0; i < nr_peers; i++) {
-		peer_settle(peer[i]);
-		ck_assert_int_eq(peer[i]->error, ECONNRESET);
-	}
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("stream");
@@ -593,12 +479,6 @@ int main(void)
 	tcase_add_loop_test(tc, begun_when_another_ends, 0, 2);
 	tcase_add_loop_test(tc, fairness, 0, 2);
 	tcase_add_test(tc, kept_descriptors);
-	tcase_add_loop_test(tc, released, 0, 4);
-	tcase_add_test(tc, released_unused);
-	tcase_add_test(tc, released_while_opening);
-	tcase_add_test(tc, release_unanswered);
-	tcase_add_loop_test(tc, release_cut_off, 0, 2);
-	tcase_add_loop_test(tc, abandoned, 0, 2);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }

@@ -1,23 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the tests of the stream share: a world of pages whose bytes follow from their addresses,
- * page servers on the other ends of its connections, which answer as the test scripts them, and
- * reads that are checked when they end. All in one thread, with a clock that the test sets. The
- * fixture is global; each test begins with a fresh one.
+ * Page servers on the other ends of a stream's connections, which answer as the test scripts them,
+ * with the pages of stream_world.h. The peers are global, as the world is.
  */
 #ifndef STREAM_PEER_H
 #define STREAM_PEER_H
 
-#include <check.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#include "iouring/ring.h"
-#include "iouring/stream.h"
 #include "proto/giver.h"
 
-enum { PAGE = 4096, PID = 77, PEERS = 1 << 16, SLOTS = 600, PAGES = 1 << 14 };
-static const uint64_t SEC = 1000000000;
+enum { PEERS = 1 << 16 };
 
 /* A server's end of one connection. */
 struct peer {
@@ -60,46 +55,19 @@ extern struct script {
 
 extern struct peer *peer[PEERS];
 extern unsigned nr_peers, nr_connects;
-extern struct lz_ring ring;
-extern struct lz_stream *stream;
-extern struct lz_source *source;
-extern uint64_t now_ns;
-extern int32_t keep[LZ_STREAM_NR];
-extern unsigned asked[PAGES]; /* how often each page was asked for */
-extern unsigned asked_urgent_on[LZ_STREAM_NR], asked_on[LZ_STREAM_NR];
-
-/* Reads by number; result INT64_MIN: has not ended. */
-extern struct lz_source_read reads[SLOTS];
-extern int64_t result[SLOTS];
-extern unsigned nr_ended, order[SLOTS];
-extern void (*on_ended)(unsigned slot);
 
 /* What the stream's connect() is unless the script says otherwise. */
 int connect_peer(void *arg);
-void world_setup(void);
-void world_teardown(void);
-/* Opens the stream and its source as the script says. */
-void world_open(void);
-uint64_t random_below(uint64_t n);
-/* Pages [page, page + nr), numbered in the plan; returns begin()'s value. */
-int start(unsigned slot, uint64_t page, uint64_t nr, bool urgent);
-/* Ended with all bytes, and they are right. */
-void check_read(unsigned slot);
-bool page_is_lost(uint64_t page);
-/* One turn of the stream, one of every peer. */
-void turn(void);
-/* Peers send @max bytes at most in one turn. */
-void turn_slowly(size_t max);
-/* Turns until so many reads have ended in all, or a few thousand times. */
-void until_ended(unsigned nr);
-void until_state(enum lz_stream_state state);
-/* The clock goes to the stream's deadline, which is due. */
-void until_deadline(void);
-enum lz_stream_state state(void);
-/* How many lines of the log contain @what. */
-unsigned logged(const char *what);
-/* The peer's last word is read: fd's end is in peer->eof or ->error. */
+/* What connects in its own time may fail so. */
+int failing_connect(void *arg);
+/* Takes what has come, answers it, and sends @max bytes at most. */
+void peer_pump(struct peer *p, size_t max);
+/* Its last word is read: fd's end is in p->eof or ->error. */
 void peer_settle(struct peer *p);
 void peer_close(struct peer *p);
+/* All that is there is cut off by the servers' end. */
+void cut_all(void);
+/* Closes all of them and what they have listened at. */
+void peers_free(void);
 
 #endif
