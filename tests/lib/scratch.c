@@ -41,3 +41,14 @@ bool scratch_has_ring(void)
 	lz_ring_close(&ring);
 	return true;
 }
+
+uint64_t scratch_mapped_bytes(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long shared = 0;
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fscanf(f, "%*u %*u %lu", &shared), 1);
+	fclose(f);
+	return shared * 4096;
+}

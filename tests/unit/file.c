@@ -1,48 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Files as page sources, on files in memory: what is read, what ends a read, what counts as
- * resident, and that the mapping stays small. What needs a disk is in file_cold.c.
+ * resident, and that the mapping stays small. What changes meanwhile is in file_changed.c, what
+ * needs a disk in file_cold.c.
  */
 #define _GNU_SOURCE 1
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "iouring/ring.h"
-#include "iouring/source.h"
+#include "file_world.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 
-enum { PAGE = 4096, PAGES = 768, BYTES = PAGES * PAGE, MIB = 1 << 20 };
+enum { PAGES = 768, BYTES = PAGES * PAGE, MIB = 1 << 20 };
 static const uint64_t TIB = 1ULL << 40;
-
-static struct lz_ring ring;
-static uint8_t bytes[BYTES], to[BYTES];
-static int fd = -1;
-static struct lz_source *source;
 
 static void setup(void)
 {
-	for (size_t i = 0; i < BYTES; i++)
-		bytes[i] = (uint8_t)(1 + (i * 31 + i / PAGE) % 255);
-	ck_assert_int_eq(lz_ring_open(&ring, 8), 0);
-	fd = memfd_create("file", 0);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(write(fd, bytes, BYTES), BYTES);
-	ck_assert_int_eq(lz_file_open(&source, fd, BYTES, NULL), 0);
-}
-
-static void teardown(void)
-{
-	source->ops->close(source);
-	close(fd);
-	lz_ring_close(&ring);
+	world_open_memory(BYTES);
 }
 
 /* Another file in the fixture's place. */
@@ -53,50 +31,6 @@ static void reopen(int other, uint64_t size)
 	fd = other;
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(lz_file_open(&source, fd, size, NULL), 0);
-}
-
-static int64_t read_all(uint64_t offset, size_t len)
-{
-	struct lz_source_read r = {
-		.source = source, .offset = offset, .to = to, .len = len, .request = 3
-	};
-	struct lz_completion c;
-	int64_t result;
-
-	memset(to, 0, len);
-	ck_assert_int_eq(source->ops->begin(source, &ring, &r), 0);
-	for (;;) {
-		ck_assert_int_eq(lz_ring_wait(&ring, -1), 0);
-		if (!lz_ring_reap(&ring, &c, 1))
-			continue;
-		ck_assert_uint_eq(c.tag.kind, LZ_TAG_READ);
-		ck_assert_uint_eq(c.tag.id, 3);
-		if (lz_source_completed(&r, &ring, c.res, &result))
-			return result;
-	}
-}
-
-static int64_t tick(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-/* Asks anew: an answer is good for the clock's tick that it was given in. */
-static bool resident(uint64_t offset, size_t len)
-{
-	int64_t before = tick();
-
-	while (tick() == before)
-		continue;
-	return source->ops->resident(source, offset, len);
-}
-
-static const void *at(uint64_t offset, size_t len)
-{
-	return source->ops->at(source, offset, len);
 }
 
 START_TEST(reads)
@@ -273,178 +207,6 @@ START_TEST(is_no_file)
 }
 END_TEST
 
-/* ---- files that change under us ---- */
-
-static struct lz_file_look look(void)
-{
-	struct stat st;
-
-	ck_assert_int_eq(fstat(fd, &st), 0);
-	return (struct lz_file_look){ st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec,
-				      (uint64_t)st.st_blocks };
-}
-
-/* From here on the file is to stay as it is. */
-static void watch(void)
-{
-	struct lz_file_look as = look();
-
-	source->ops->close(source);
-	ck_assert_int_eq(lz_file_open(&source, fd, BYTES, &as), 0);
-}
-
-/* Until the change shows: stamps of some kernels are no finer than the clock's tick. */
-static void change(int (*how)(void))
-{
-	int64_t was = look().mtime_ns, before;
-
-	do
-		ck_assert_int_eq(how(), 0);
-	while (look().mtime_ns == was);
-	before = tick();
-	while (tick() == before)
-		continue;
-}
-
-static int write_a_byte(void)
-{
-	return pwrite(fd, "x", 1, 9 * PAGE) == 1 ? 0 : -1;
-}
-
-static int copy_over(void)
-{
-	return ftruncate(fd, 0) || pwrite(fd, bytes, BYTES, 0) != BYTES;
-}
-
-static int punch(void)
-{
-	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 300 * PAGE, PAGE);
-}
-
-static int begin(uint64_t offset, size_t len)
-{
-	struct lz_source_read r = { .source = source, .offset = offset, .to = to, .len = len };
-
-	return source->ops->begin(source, &ring, &r);
-}
-
-static void nothing_is_given(void)
-{
-	ck_assert_int_eq(begin(0, PAGE), -ESTALE);
-	ck_assert(!source->ops->read_now(source, 0, to, PAGE));
-	ck_assert(!resident(0, PAGE));
-	ck_assert_ptr_null(at(0, PAGE));
-	ck_assert(source->ops->has_changed(source));
-}
-
-START_TEST(stays_as_it_is)
-{
-	watch();
-	ck_assert_int_eq(read_all(0, BYTES), BYTES);
-	ck_assert(resident(0, BYTES));
-	ck_assert_ptr_nonnull(at(0, PAGE));
-	ck_assert(!source->ops->has_changed(source));
-}
-END_TEST
-
-START_TEST(is_written_to)
-{
-	watch();
-	change(write_a_byte);
-	nothing_is_given();
-}
-END_TEST
-
-/* As long as before again, with the same bytes even, but nobody can know that. */
-START_TEST(is_copied_over)
-{
-	watch();
-	change(copy_over);
-	nothing_is_given();
-}
-END_TEST
-
-/* Noticed while nobody asks: when all has been had. */
-START_TEST(is_written_to_at_last)
-{
-	watch();
-	ck_assert_int_eq(read_all(0, BYTES), BYTES);
-	change(write_a_byte);
-	ck_assert(source->ops->has_changed(source));
-}
-END_TEST
-
-/* Begun before and ended after: some of the bytes may be new. */
-START_TEST(is_written_to_while_it_is_read)
-{
-	struct lz_source_read r = { .source = source, .to = to, .len = 2 * PAGE, .request = 3 };
-	struct lz_completion c;
-	int64_t result;
-
-	watch();
-	r.source = source;
-	ck_assert_int_eq(source->ops->begin(source, &ring, &r), 0);
-	change(write_a_byte);
-	do
-		ck_assert_int_eq(lz_ring_wait(&ring, -1), 0);
-	while (!lz_ring_reap(&ring, &c, 1));
-	ck_assert(lz_source_completed(&r, &ring, c.res, &result));
-	ck_assert_int_eq(result, -ESTALE);
-	ck_assert_uint_eq(r.have, 0);
-}
-END_TEST
-
-/* As CRIU's --auto-dedup does: what is not in the hole is still good. */
-START_TEST(gets_holes)
-{
-	watch();
-	change(punch);
-	ck_assert_int_eq(read_all(0, 300 * PAGE), 300 * PAGE);
-	ck_assert_mem_eq(to, bytes, 300 * PAGE);
-	ck_assert_int_eq(begin(299 * PAGE, 2 * PAGE), -ENODATA);
-	ck_assert_int_eq(begin(300 * PAGE, PAGE), -ENODATA);
-	ck_assert_int_eq(read_all(301 * PAGE, PAGE), PAGE);
-	ck_assert_int_eq(read_all(BYTES - PAGE, 2 * PAGE), PAGE);
-	ck_assert(!source->ops->read_now(source, 0, to, PAGE));
-	ck_assert(!resident(0, PAGE));
-	ck_assert_ptr_null(at(0, PAGE));
-	ck_assert(!source->ops->has_changed(source));
-	change(write_a_byte);
-	nothing_is_given();
-}
-END_TEST
-
-/* Where there were holes before nobody can tell which are new. */
-START_TEST(gets_more_holes)
-{
-	change(punch);
-	watch();
-	change(punch);
-	nothing_is_given();
-}
-END_TEST
-
-/* Its owner has said that it may. */
-START_TEST(may_change)
-{
-	change(write_a_byte);
-	ck_assert_int_eq(read_all(9 * PAGE, PAGE), PAGE);
-	ck_assert_uint_eq(to[0], 'x');
-	ck_assert(!source->ops->has_changed(source));
-}
-END_TEST
-
-static uint64_t mapped_bytes(void)
-{
-	FILE *f = fopen("/proc/self/statm", "r");
-	unsigned long shared = 0;
-
-	ck_assert_ptr_nonnull(f);
-	ck_assert_int_eq(fscanf(f, "%*u %*u %lu", &shared), 1);
-	fclose(f);
-	return shared * PAGE;
-}
-
 /* @_i: bytes asked for at once, as a shift. */
 START_TEST(maps_little)
 {
@@ -456,7 +218,7 @@ START_TEST(maps_little)
 	for (uint64_t n = 0; n < size; n += BYTES)
 		ck_assert_int_eq(write(big, bytes, BYTES), BYTES);
 	reopen(big, size);
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	for (uint64_t offset = 0; offset < size; offset += step) {
 		const uint8_t *p;
 
@@ -466,7 +228,7 @@ START_TEST(maps_little)
 		for (size_t i = 0; i < step; i += PAGE)
 			ck_assert_uint_eq(p[i], bytes[(offset + i) % BYTES]);
 		if (offset % MIB == 0) {
-			uint64_t now = mapped_bytes();
+			uint64_t now = scratch_mapped_bytes();
 
 			most = now - before > most ? now - before : most;
 		}
@@ -563,14 +325,6 @@ int main(void)
 	tcase_add_test(f, is_huge);
 	tcase_add_test(f, is_a_memory);
 	tcase_add_test(f, is_no_file);
-	tcase_add_test(f, stays_as_it_is);
-	tcase_add_test(f, is_written_to);
-	tcase_add_test(f, is_copied_over);
-	tcase_add_test(f, is_written_to_at_last);
-	tcase_add_test(f, is_written_to_while_it_is_read);
-	tcase_add_test(f, gets_holes);
-	tcase_add_test(f, gets_more_holes);
-	tcase_add_test(f, may_change);
 	tcase_add_loop_test(f, maps_little, 12, 18);
 	suite_add_tcase(s, f);
 	tcase_add_test(c, goes_on_after_a_short_read);

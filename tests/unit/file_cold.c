@@ -12,19 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "iouring/ring.h"
-#include "iouring/source.h"
+#include "file_world.h"
 #include "tests/lib/suite.h"
 
-enum { PAGE = 4096, SLICE = 16 * PAGE, BYTES = 64 * SLICE };
-
-static uint8_t bytes[BYTES], to[BYTES];
-static struct lz_ring ring;
-static struct lz_source *source;
-static int fd = -1;
+enum { BYTES = LARGEST };
 
 /* A file whose bytes are on a disk and, if that can be had, nowhere else. */
 static int cold_file(void)
@@ -35,8 +28,7 @@ static int cold_file(void)
 	if (f < 0)
 		return -errno;
 	unlink(name);
-	for (size_t i = 0; i < BYTES; i++)
-		bytes[i] = (uint8_t)(1 + (i * 31 + i / PAGE) % 255);
+	fill_bytes();
 	if (write(f, bytes, BYTES) != BYTES || fsync(f) < 0 ||
 	    posix_fadvise(f, 0, 0, POSIX_FADV_DONTNEED) ||
 	    posix_fadvise(f, 0, 0, POSIX_FADV_RANDOM)) {
@@ -60,49 +52,7 @@ static bool can_be_cold(int f)
 
 static void setup(void)
 {
-	ck_assert_int_eq(lz_ring_open(&ring, 8), 0);
-	fd = cold_file();
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(lz_file_open(&source, fd, BYTES, NULL), 0);
-}
-
-static void teardown(void)
-{
-	source->ops->close(source);
-	close(fd);
-	lz_ring_close(&ring);
-}
-
-static int64_t read_all(uint64_t offset, size_t len)
-{
-	struct lz_source_read r = { .source = source, .offset = offset, .to = to, .len = len };
-	struct lz_completion c;
-	int64_t result;
-
-	ck_assert_int_eq(source->ops->begin(source, &ring, &r), 0);
-	for (;;) {
-		ck_assert_int_eq(lz_ring_wait(&ring, -1), 0);
-		if (lz_ring_reap(&ring, &c, 1) && lz_source_completed(&r, &ring, c.res, &result))
-			return result;
-	}
-}
-
-static int64_t tick(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-/* Asks anew: an answer is good for the clock's tick that it was given in. */
-static bool resident(uint64_t offset, size_t len)
-{
-	int64_t before = tick();
-
-	while (tick() == before)
-		continue;
-	return source->ops->resident(source, offset, len);
+	world_open(cold_file(), BYTES);
 }
 
 START_TEST(cold_until_it_was_read)

@@ -17,6 +17,7 @@
 
 #include "iouring/ring.h"
 #include "iouring/source.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 
 #ifndef SYS_cachestat
@@ -69,17 +70,6 @@ static void teardown(void)
 	close(fd);
 }
 
-static uint64_t mapped_bytes(void)
-{
-	FILE *f = fopen("/proc/self/statm", "r");
-	unsigned long shared = 0;
-
-	ck_assert_ptr_nonnull(f);
-	ck_assert_int_eq(fscanf(f, "%*u %*u %lu", &shared), 1);
-	fclose(f);
-	return shared * PAGE;
-}
-
 static bool reads_now(uint64_t offset)
 {
 	return source->ops->read_now(source, offset, to, PAGE);
@@ -109,7 +99,7 @@ START_TEST(prepares_what_lies_around)
 	ck_assert_uint_eq(prepare_all(), 0);
 	ck_assert(!at_hand(2 * MIB));
 	ck_assert(reads_now(2 * MIB));
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	ck_assert(source->ops->prepare(source));
 	ck_assert(at_hand(2 * MIB + 3 * PAGE));
 	ck_assert(!at_hand(MIB));
@@ -120,7 +110,7 @@ START_TEST(prepares_what_lies_around)
 	}
 	ck_assert(!at_hand(size));
 	/* All of it is mapped: no copy has to fault it in. */
-	ck_assert_uint_ge(mapped_bytes() - before, 5 * MIB);
+	ck_assert_uint_ge(scratch_mapped_bytes() - before, 5 * MIB);
 }
 END_TEST
 
@@ -129,13 +119,13 @@ START_TEST(prepares_no_more_than_it_may)
 	uint64_t before;
 
 	open_hot(100 * MIB, true);
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	ck_assert(reads_now(90 * MIB));
 	(void)prepare_all();
 	ck_assert(at_hand(90 * MIB) && at_hand(99 * MIB) && at_hand(80 * MIB));
 	ck_assert(!at_hand(10 * MIB));
-	ck_assert_uint_gt(mapped_bytes() - before, 60 * MIB);
-	ck_assert_uint_le(mapped_bytes() - before, 66 * MIB);
+	ck_assert_uint_gt(scratch_mapped_bytes() - before, 60 * MIB);
+	ck_assert_uint_le(scratch_mapped_bytes() - before, 66 * MIB);
 	/* Long reads make the mapping anew, and what was prepared is gone with it. */
 	for (uint64_t offset = 0; offset < 20 * MIB; offset += SLICE) {
 		ck_assert(source->ops->resident(source, offset, SLICE));
@@ -155,11 +145,11 @@ START_TEST(prepares_nothing_that_is_not_resident)
 	ck_assert_int_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, MIB, MIB), 0);
 	open_source(5 * MIB, true);
 	ck_assert(reads_now(4 * MIB));
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	(void)prepare_all();
 	ck_assert(at_hand(5 * MIB - PAGE) && at_hand(3 * MIB));
 	ck_assert(!at_hand(MIB) && !at_hand(0));
-	ck_assert_uint_le(mapped_bytes() - before, 3 * MIB + 64 * PAGE);
+	ck_assert_uint_le(scratch_mapped_bytes() - before, 3 * MIB + 64 * PAGE);
 }
 END_TEST
 
@@ -203,13 +193,13 @@ START_TEST(who_goes_on_finds_it_mapped)
 	uint64_t before;
 
 	open_hot(8 * MIB, true);
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	for (uint64_t offset = 3 * MIB; offset < 3 * MIB + 3 * SLICE; offset += SLICE)
 		ck_assert(resident(offset));
-	ck_assert_uint_lt(mapped_bytes() - before, MIB / 2);
+	ck_assert_uint_lt(scratch_mapped_bytes() - before, MIB / 2);
 	for (uint64_t offset = 3 * MIB + 3 * SLICE; offset < 5 * MIB; offset += SLICE)
 		ck_assert(resident(offset));
-	ck_assert_int_eq(mapped_bytes() - before >= MIB / 2, has_cachestat());
+	ck_assert_int_eq(scratch_mapped_bytes() - before >= MIB / 2, has_cachestat());
 	for (uint64_t offset = 5 * MIB; offset < 8 * MIB; offset += SLICE) {
 		ck_assert(resident(offset));
 		ck_assert_int_eq(*(const uint8_t *)source->ops->at(source, offset, SLICE), 0x5a);
@@ -225,12 +215,12 @@ START_TEST(so_do_two_by_turns)
 	uint64_t before;
 
 	open_hot(12 * MIB, true);
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	for (uint64_t n = 0; n < 16; n++) {
 		ck_assert(resident(8 * MIB + n * (SLICE + 3 * PAGE)));
 		ck_assert(resident(4 * MIB - n * (SLICE + 3 * PAGE)));
 	}
-	ck_assert_int_eq(mapped_bytes() - before >= 2 * MIB, has_cachestat());
+	ck_assert_int_eq(scratch_mapped_bytes() - before >= 2 * MIB, has_cachestat());
 }
 END_TEST
 
@@ -243,13 +233,13 @@ START_TEST(who_asks_for_a_lot_finds_it_mapped)
 
 	open_hot(8 * MIB, true);
 	ck_assert(reads_now(0)); /* so that as little as may be is mapped beyond */
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	ck_assert(source->ops->resident(source, 3 * MIB + 5 * PAGE, len));
-	ck_assert_int_eq(mapped_bytes() - before >= len - MIB / 4, has_cachestat());
-	ck_assert_uint_lt(mapped_bytes() - before, len + MIB / 2);
+	ck_assert_int_eq(scratch_mapped_bytes() - before >= len - MIB / 4, has_cachestat());
+	ck_assert_uint_lt(scratch_mapped_bytes() - before, len + MIB / 2);
 	ck_assert_int_eq(*(const uint8_t *)source->ops->at(source, 3 * MIB + 5 * PAGE, len), 0x5a);
-	ck_assert_uint_lt(mapped_bytes() - before, len + MIB / 2);
-	ck_assert_uint_ge(mapped_bytes() - before, len - MIB / 4);
+	ck_assert_uint_lt(scratch_mapped_bytes() - before, len + MIB / 2);
+	ck_assert_uint_ge(scratch_mapped_bytes() - before, len - MIB / 4);
 	/* The last of the file: it ends within a window. */
 	ck_assert(source->ops->resident(source, 8 * MIB - 2 * SLICE - PAGE, 2 * SLICE + PAGE));
 	ck_assert(!source->ops->resident(source, 8 * MIB - 2 * SLICE, 2 * SLICE + PAGE));
@@ -262,13 +252,13 @@ START_TEST(both_ways_by_turns)
 	uint64_t before;
 
 	open_hot(8 * MIB, true);
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	for (uint64_t n = 0; n < 12 * SLICE; n += SLICE) {
 		ck_assert(resident(4 * MIB + n));
 		ck_assert(resident(4 * MIB - n - SLICE));
 	}
-	ck_assert_int_eq(mapped_bytes() - before >= MIB + MIB / 2, has_cachestat());
-	ck_assert_uint_le(mapped_bytes() - before, 4 * MIB);
+	ck_assert_int_eq(scratch_mapped_bytes() - before >= MIB + MIB / 2, has_cachestat());
+	ck_assert_uint_le(scratch_mapped_bytes() - before, 4 * MIB);
 	for (uint64_t n = 0; n < 4 * MIB; n += SLICE) {
 		ck_assert(resident(4 * MIB + n));
 		ck_assert(resident(4 * MIB - n - SLICE));
@@ -285,13 +275,13 @@ START_TEST(who_goes_elsewhere_finds_nothing_mapped)
 	uint64_t before;
 
 	open_hot(64 * MIB, true);
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	for (uint64_t n = 0; n < 60; n++) {
 		ck_assert(reads_now(n * MIB));
 		ck_assert(resident(n * MIB + PAGE));
 		ck_assert(resident(n * MIB + PAGE + SLICE));
 	}
-	ck_assert_uint_lt(mapped_bytes() - before, MIB);
+	ck_assert_uint_lt(scratch_mapped_bytes() - before, MIB);
 }
 END_TEST
 
@@ -301,13 +291,13 @@ START_TEST(single_pages_between_make_it_less)
 	uint64_t before;
 
 	open_hot(64 * MIB, true);
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	for (uint64_t n = 0; n < 4; n++) {
 		ck_assert(reads_now((60 - n) * MIB));
 		ck_assert(resident(n * SLICE));
 	}
-	ck_assert_int_eq(mapped_bytes() - before >= MIB / 8, has_cachestat());
-	ck_assert_uint_lt(mapped_bytes() - before, MIB / 2);
+	ck_assert_int_eq(scratch_mapped_bytes() - before >= MIB / 8, has_cachestat());
+	ck_assert_uint_lt(scratch_mapped_bytes() - before, MIB / 2);
 }
 END_TEST
 
@@ -321,14 +311,14 @@ START_TEST(goes_on_as_far_as_it_is_resident)
 	ck_assert_int_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * MIB, MIB),
 			 0);
 	open_source(4 * MIB, true);
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	for (uint64_t offset = 0; offset < 2 * MIB; offset += SLICE)
 		ck_assert(resident(offset));
 	for (uint64_t offset = 2 * MIB; offset < 3 * MIB; offset += SLICE)
 		ck_assert(!resident(offset));
 	for (uint64_t offset = 3 * MIB; offset < 4 * MIB; offset += SLICE)
 		ck_assert(resident(offset));
-	ck_assert_uint_le(mapped_bytes() - before, 3 * MIB);
+	ck_assert_uint_le(scratch_mapped_bytes() - before, 3 * MIB);
 }
 END_TEST
 
@@ -344,10 +334,10 @@ START_TEST(nothing_is_mapped_after_a_read)
 	read.source = source;
 	ck_assert_int_eq(source->ops->begin(source, &ring, &read), 0);
 	ck_assert_int_eq(lz_ring_wait(&ring, -1), 0);
-	before = mapped_bytes();
+	before = scratch_mapped_bytes();
 	for (uint64_t offset = 0; offset < 4 * MIB; offset += SLICE)
 		ck_assert(resident(offset));
-	ck_assert_uint_lt(mapped_bytes() - before, MIB);
+	ck_assert_uint_lt(scratch_mapped_bytes() - before, MIB);
 	lz_ring_close(&ring);
 }
 END_TEST
