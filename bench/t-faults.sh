@@ -31,14 +31,13 @@ images() {
 
 # faults WHERE ORDER THREADS PROCESSES [-s]: with the sweep where that is said.
 faults() {
-	local where=$1 touches=4096 standin figures from=()
+	local WHERE=$1 touches=4096 standin figures from=()
 	images "$4"
-	if [ "$where" = cold ]; then
+	if [ "$WHERE" = cold ]; then
 		touches=1024
-		"$bench/cold" "$DIR"/images/*.img || fail "the page cache is not rid of the images"
-		"$bench/warm" 2048 || fail "no memory to be had"
+		cool
 	fi
-	if [ "$where" = remote ]; then
+	if [ "$WHERE" = remote ]; then
 		SOURCE=$DAEMON from=(--page-server --address "$SOURCE_ADDR" --port "$PORT")
 		source_up
 	fi
@@ -56,8 +55,8 @@ faults() {
 	echo >&5
 	exec 5>&- 4<&-
 	wait "$standin" || fail "the stand-in ended with status $?"
-	[ "$where" != remote ] || source_over
-	printf 'name=faults where=%s criu=%s daemon=%s %s\n' "$where" "$VER" "$DAEMON" "$figures"
+	[ "$WHERE" != remote ] || source_over
+	printf 'name=faults where=%s criu=%s daemon=%s %s\n' "$WHERE" "$VER" "$DAEMON" "$figures"
 }
 
 mapfile -t all <<'END'

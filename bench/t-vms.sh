@@ -18,7 +18,10 @@ PLAY=(--threads 1 --operations "$TOUCHED" --part --seed 1)
 # What VMs compare with is another file, or they would read it into the cache themselves.
 { "$PEER" base "$TRUTH" "$MIB" 8 && cp "$TRUTH" "$DIR/served"; } || fail "no memory file"
 
-make_cold() { { sync "$DIR/served" && dd if="$DIR/served" iflag=nocache count=0 status=none; } || fail "the file stays"; }
+make_cold() {
+	{ sync "$DIR/served" && dd if="$DIR/served" iflag=nocache count=0 status=none; } || fail "the file stays"
+	"$build/bench/warm" 2048 || fail "no memory to be had"
+}
 # median NAME: of that figure of all VMs
 median() { sed -n "s/.*\<$1=\([0-9]*\).*/\1/p" "$DIR"/peer-*.out | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
@@ -28,7 +31,6 @@ once() {
 	shift 3
 	[ "$pages" = 4k ] || huge=(--huge)
 	make_cold
-	"$build/bench/warm" 2048 || fail "no memory to be had"
 	PIDS=()
 	rm -f "$DIR"/peer-*.out
 	fill --memory "$DIR/served" --no-sweep "$@"

@@ -20,6 +20,7 @@ make_cold() {
 	done
 	CACHED_KB=$(cached_kb)
 	[ "$CACHED_KB" -lt 1024 ] || fail "$CACHED_KB kB of the images are in the page cache still"
+	"$build/bench/warm" $((${SIZE:-512} * 3)) || fail "no memory to be had"
 }
 
 # once KIND OPTION...: one restore.
@@ -27,7 +28,6 @@ once() {
 	local kind=${WHERE}_$1
 	shift
 	make_cold
-	"$build/bench/warm" $((${SIZE:-512} * 3)) || fail "no memory to be had"
 	if [ "$WHERE" = remote ]; then
 		rm -f "$DIR/work/serve.sock"
 		"$LAZYD" serve -D "$DIR/images" --address "$DIR/work/serve.sock" --once </dev/null >/dev/null 7>&- 8>&- &
