@@ -51,7 +51,7 @@ struct keeper {
 
 static void set_phase(struct lz_session *s, enum lz_fill_phase phase)
 {
-	s->phase = phase;
+	__atomic_store_n(&s->phase, phase, __ATOMIC_RELEASE);
 	lz_session_kick(s);
 }
 

@@ -224,6 +224,8 @@ static void attend_guests(struct worker *w)
 static int attend(struct worker *w)
 {
 	struct lz_session *s = w->f->session;
+	/* First: all that came before it is seen below, or the end would come without the last. */
+	uint32_t phase = __atomic_load_n(&s->phase, __ATOMIC_ACQUIRE);
 	uint32_t nr = __atomic_load_n(&s->nr_said, __ATOMIC_ACQUIRE);
 	int64_t n;
 
@@ -240,16 +242,16 @@ static int attend(struct worker *w)
 	}
 	attend_guests(w);
 	/* A VM is whole when it comes, and served like that. */
-	if ((s->phase == LZ_FILL_RUNNING || w->f->o.vm.socket) && !s->started) {
+	if ((phase == LZ_FILL_RUNNING || w->f->o.vm.socket) && !s->started) {
 		if (lazyd_start(w->l))
 			return fail(w, "start", lazyd_error(w->l));
 		s->started = 1;
 	}
 	if (s->nr_terms)
 		lazyd_sweep(w->l);
-	if (s->phase == LZ_FILL_RUNNING)
+	if (phase == LZ_FILL_RUNNING)
 		lazyd_finish(w->l);
-	if (s->phase != LZ_FILL_ABANDON)
+	if (phase != LZ_FILL_ABANDON)
 		return 1;
 	n = lazyd_abandon(w->l);
 	if (n < 0)
