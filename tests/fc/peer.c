@@ -10,6 +10,8 @@
  *
  * It prints "loaded" when the load call would return and "ok ..." or "BAD ..." at the end.
  */
+#include "peer.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -17,9 +19,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,17 +27,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, MIB = 1 << 20, HUGE_PAGE = 2 << 20, REGIONS_MAX = 8, THREADS_MAX = 32 };
-enum { BODY_MAX = 65536, EXTRA_MAX = 40 };
-
-struct region {
-	uint64_t offset, size;
-	uint8_t *at;
-};
+enum { HUGE_PAGE = 2 << 20, THREADS_MAX = 32 };
 
 struct thread {
 	pthread_t id;
@@ -46,18 +38,11 @@ struct thread {
 	uint64_t seed;
 };
 
-static struct {
-	const char *api, *layout, *die, *body, *give;
-	unsigned extra, nr_threads, pieces, remove_percent;
-	uint64_t operations;
-	uint64_t seed;
-	int user;
-	bool huge, holds, leaves, quiet, advises, part, pauses, times;
-} o = { .api = "1.12", .nr_threads = 2, .give = "uffd", .seed = 1, .user = -1 };
+struct options o = { .api = "1.12", .nr_threads = 2, .give = "uffd", .seed = 1, .user = -1 };
+struct region region[REGIONS_MAX];
+unsigned nr_regions;
+uint64_t page_size = PAGE;
 
-static struct region region[REGIONS_MAX];
-static unsigned nr_regions;
-static uint64_t page_size = PAGE;
 static const uint8_t *truth;
 static uint64_t truth_size;
 /* A bit a page of 4 KiB: the balloon has had it. Each thread has pages of its own. */
@@ -66,7 +51,7 @@ static uint64_t nr_checked, nr_removed;
 /* With --time: how long each touch took, of one thread. */
 static uint64_t *touch_ns;
 
-__attribute__((format(printf, 1, 2), noreturn)) static void bad(const char *format, ...)
+void bad(const char *format, ...)
 {
 	va_list ap;
 
@@ -78,74 +63,19 @@ __attribute__((format(printf, 1, 2), noreturn)) static void bad(const char *form
 	exit(1);
 }
 
-static uint64_t next_random(uint64_t *seed)
+uint64_t next_random(uint64_t *seed)
 {
 	*seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 	return *seed >> 24;
 }
 
-/* ---- memory files ---- */
-
-static void fill_page(uint8_t *page, uint64_t number, uint64_t seed)
+void die_at(const char *step)
 {
-	uint64_t s = seed * UINT64_C(0x9e3779b97f4a7c15) + number;
-
-	for (unsigned i = 0; i < PAGE; i += sizeof(s)) {
-		(void)next_random(&s);
-		memcpy(page + i, &s, sizeof(s));
+	if (o.die && !strcmp(o.die, step)) {
+		printf("dying at %s\n", step);
+		(void)fflush(stdout);
+		(void)kill(getpid(), SIGKILL);
 	}
-}
-
-static int create(const char *file, uint64_t size)
-{
-	int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	if (fd < 0 || ftruncate(fd, (off_t)size))
-		bad("%s", file);
-	return fd;
-}
-
-static void put_page(int fd, uint64_t number, const uint8_t *page)
-{
-	if (pwrite(fd, page, PAGE, (off_t)(number * PAGE)) != PAGE)
-		bad("pwrite");
-}
-
-static int make_base(char **argv)
-{
-	uint64_t size = strtoull(argv[1], NULL, 10) * MIB, seed = strtoull(argv[2], NULL, 10);
-	int fd = create(argv[0], size);
-	uint8_t page[PAGE];
-
-	for (uint64_t n = 0; n < size / PAGE; n++) {
-		if (n % 7 == 3)
-			continue;
-		fill_page(page, n, seed);
-		put_page(fd, n, page);
-	}
-	return close(fd);
-}
-
-static int make_diff(char **argv)
-{
-	uint64_t size = strtoull(argv[2], NULL, 10) * MIB, seed = strtoull(argv[3], NULL, 10);
-	uint64_t percent = strtoull(argv[4], NULL, 10), s = seed;
-	int fd = create(argv[0], size), to = open(argv[1], O_RDWR | O_CLOEXEC);
-	uint8_t page[PAGE];
-
-	if (to < 0)
-		bad("%s", argv[1]);
-	for (uint64_t n = 0; n < size / PAGE; n++) {
-		if (next_random(&s) % 100 >= percent)
-			continue;
-		/* A page that has become zero is in a diff like any other. */
-		memset(page, 0, PAGE);
-		if (n % 5)
-			fill_page(page, n, seed);
-		put_page(fd, n, page);
-		put_page(to, n, page);
-	}
-	return close(fd) | close(to);
 }
 
 /* ---- guest memory ---- */
@@ -212,110 +142,6 @@ static int open_uffd(void)
 			bad("UFFDIO_REGISTER");
 	}
 	return fd;
-}
-
-/* ---- the handshake ---- */
-
-/* A body given by hand may say @0 for the address of region 0, and so on. */
-static size_t body_by_hand(char *to)
-{
-	char *at = to;
-
-	for (const char *c = o.body; *c && at < to + BODY_MAX - 32; c++) {
-		if (*c == '@' && c[1] >= '0' && c[1] < '0' + (int)nr_regions)
-			at += sprintf(at, "%llu",
-				      (unsigned long long)(uintptr_t)region[*++c - '0'].at);
-		else
-			*at++ = *c;
-	}
-	return (size_t)(at - to);
-}
-
-static size_t body(char *to)
-{
-	size_t n = 0;
-
-	if (o.body)
-		return body_by_hand(to);
-	to[n++] = '[';
-	for (unsigned i = 0; i < nr_regions; i++) {
-		n += (size_t)sprintf(
-			to + n, "%s{\"base_host_virt_addr\":%llu,\"size\":%llu,\"offset\":%llu",
-			i ? "," : "", (unsigned long long)(uintptr_t)region[i].at,
-			(unsigned long long)region[i].size, (unsigned long long)region[i].offset);
-		if (!strcmp(o.api, "1.12"))
-			n += (size_t)sprintf(to + n, ",\"page_size\":%llu",
-					     (unsigned long long)page_size);
-		if (strcmp(o.api, "1.1") != 0)
-			n += (size_t)sprintf(to + n, ",\"page_size_kib\":%llu",
-					     (unsigned long long)page_size);
-		to[n++] = '}';
-	}
-	to[n++] = ']';
-	return n;
-}
-
-static int dial(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		bad("connect to %s", path);
-	return fd;
-}
-
-static void die_at(const char *step)
-{
-	if (o.die && !strcmp(o.die, step)) {
-		printf("dying at %s\n", step);
-		(void)fflush(stdout);
-		(void)kill(getpid(), SIGKILL);
-	}
-}
-
-static void send_piece(int sock, const char *text, size_t len, const int *fds, unsigned nr)
-{
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE((EXTRA_MAX + 1) * sizeof(int))];
-	} control = { .room = { 0 } };
-	struct iovec io = { .iov_base = (void *)(uintptr_t)text, .iov_len = len };
-	struct msghdr h = { .msg_iov = &io, .msg_iovlen = 1 };
-
-	if (nr) {
-		h.msg_control = &control;
-		h.msg_controllen = CMSG_SPACE(nr * sizeof(int));
-		control.align = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-						  .cmsg_type = SCM_RIGHTS,
-						  .cmsg_len = CMSG_LEN(nr * sizeof(int)) };
-		memcpy(CMSG_DATA(&control.align), fds, nr * sizeof(int));
-	}
-	if (sendmsg(sock, &h, MSG_NOSIGNAL) < 0 && !o.quiet)
-		bad("sendmsg");
-}
-
-static void shake_hands(int sock, int uffd)
-{
-	static char text[BODY_MAX];
-	size_t len = body(text), piece = o.pieces ? o.pieces : len;
-	int fds[EXTRA_MAX + 1] = { uffd };
-	unsigned nr = strcmp(o.give, "none") != 0;
-
-	if (!strcmp(o.give, "memfd"))
-		fds[0] = memfd_create("not-a-userfaultfd", MFD_CLOEXEC);
-	for (unsigned i = 0; i < o.extra; i++)
-		fds[nr++] = memfd_create("guest-memory", MFD_CLOEXEC);
-	die_at("connected");
-	for (size_t at = 0; at < len; at += piece) {
-		send_piece(sock, text + at, len - at < piece ? len - at : piece, fds, at ? 0 : nr);
-		die_at(at ? "half" : "sent");
-	}
-	for (unsigned i = 1; i < nr; i++)
-		(void)close(fds[i]);
-	if (o.leaves)
-		(void)close(sock);
 }
 
 /* ---- the guest ---- */
