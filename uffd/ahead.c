@@ -10,11 +10,6 @@
 
 #include <string.h>
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 bool lz_engine_is_calm(const struct lz_engine *e)
 {
 	return e->abandoned || !e->fault_ns || e->now_ns - e->fault_ns > LZ_CALM_NS;
@@ -56,7 +51,7 @@ uint64_t lz_ahead_slice(const struct lz_engine *e, const struct lz_space *s, uin
 {
 	uint64_t n = slice_pages(e, s, lz_plan_run(s->plan, page));
 
-	n = lz_plan_extent(s->plan, page, least(n, max));
+	n = lz_plan_extent(s->plan, page, lz_limits_least(n, max));
 	n = lz_bits_next_clear(&s->owed, page, page + n) - page;
 	return lz_bits_next_within(&s->busy, page, page + n) - page;
 }
@@ -139,7 +134,7 @@ void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q)
 	else if (follows || !s->stride)
 		s->stride = 1;
 	s->window = !goes_on ? s->window / 2 : s->window ? s->window * 2 : 4;
-	s->window = least(s->window, s->stride == 1 ? LZ_WINDOW_MAX : LZ_WINDOW_OTHER);
+	s->window = lz_limits_least(s->window, s->stride == 1 ? LZ_WINDOW_MAX : LZ_WINDOW_OTHER);
 	s->stream_last = page;
 	/* Of one that only may have begun nothing is fetched but what lies behind. */
 	passed = goes_on || s->stride == 1 ? s->window : 0;
@@ -149,8 +144,8 @@ void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q)
 	if (!goes_on || s->stride == 1)
 		put_hint(e, (struct lz_hint){ q->space, page + 1, s->window, 1 });
 	else if (s->stride == -1) /* in the order in which one reads: it is one slice */
-		put_hint(e, (struct lz_hint){ q->space, page - least(s->window, page),
-					      least(s->window, page), 1 });
+		put_hint(e, (struct lz_hint){ q->space, page - lz_limits_least(s->window, page),
+					      lz_limits_least(s->window, page), 1 });
 	else
 		put_hint(e, (struct lz_hint){ q->space, page + (uint64_t)s->stride, s->window,
 					      s->stride });
@@ -160,7 +155,7 @@ void lz_ahead_follow(struct lz_engine *e, const struct lz_req *q)
 static bool next_of_hint(const struct lz_hint *h, const struct lz_space *s, uint64_t *page,
 			 uint64_t *n)
 {
-	uint64_t end = least(h->step == 1 ? h->page + h->nr : h->page + 1, s->owed.nr);
+	uint64_t end = lz_limits_least(h->step == 1 ? h->page + h->nr : h->page + 1, s->owed.nr);
 
 	*page = h->page;
 	/* Backward, what would be before the first page is behind the last. */
@@ -267,7 +262,7 @@ static bool walk(struct lz_engine *e, struct lz_walk *k, uint32_t alone, bool re
 		w->holds = !q;
 		if (!q)
 			return false;
-		n = lz_ahead_slice(e, s, page, least(end - page, LZ_SLICE_PAGES));
+		n = lz_ahead_slice(e, s, page, lz_limits_least(end - page, LZ_SLICE_PAGES));
 		k->done = (uint32_t)(page + n - r->first);
 		return read_pages(e, q, space, page, n, LZ_FOR_WANTED, out);
 	}
@@ -335,7 +330,7 @@ static uint64_t wanted_from(const struct lz_space *s, uint64_t page, bool remote
 
 uint64_t lz_ahead_first(const struct lz_space *s)
 {
-	return least(wanted_from(s, 0, false), wanted_from(s, 0, true));
+	return lz_limits_least(wanted_from(s, 0, false), wanted_from(s, 0, true));
 }
 
 static uint64_t last_before(const struct lz_space *s, uint64_t end, bool remote)

@@ -8,11 +8,6 @@
 
 #include <assert.h>
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static uint64_t offset_of(const struct lz_space *s, uint64_t page)
 {
 	const struct lz_run *run = lz_plan_run(s->plan, page);
@@ -27,7 +22,7 @@ static void lay_around(struct lz_block *b, const struct lz_space *s, uint64_t pa
 	uint32_t shift = lz_plan_run(s->plan, page)->page_shift;
 	uint64_t n = (offset_of(s, page) & mask) >> shift;
 
-	b->first = page - least(n, page);
+	b->first = page - lz_limits_least(n, page);
 	while (b->first + (n = lz_plan_extent(s->plan, b->first, page + 1 - b->first)) <= page)
 		b->first += n;
 	n = (LZ_BLOCK_BYTES - (offset_of(s, b->first) & mask)) >> shift;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Every limit of the engine, each with the sentence that justifies it. */
+/* Every limit of the engine, each with the sentence that justifies it, and what holds to one. */
 #ifndef LZ_LIMITS_H
 #define LZ_LIMITS_H
+
+#include <stdint.h>
 
 #ifndef LZ_LIMITS_SMALL
 enum {
@@ -142,5 +144,11 @@ enum {
 /* So long after the last fault the sweep takes whole slices again,
  * and copiers have a part in it. */
 #define LZ_CALM_NS UINT64_C(5000000)
+
+/* A number and what limits it: the smaller. */
+static inline uint64_t lz_limits_least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 #endif

@@ -27,11 +27,6 @@ static bool act(struct lz_action *out, enum lz_action_type type, uint32_t space,
 	return true;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* ---- waking, killing ---- */
 
 static bool next_wake(struct lz_engine *e, struct lz_action *out)
@@ -120,7 +115,7 @@ static bool next_place(struct lz_engine *e, struct lz_req *q, struct lz_action *
 			break;
 		max = !q->lost ? q->have - q->done : e->abandoned ? q->nr - q->done : 1;
 		q->run = lz_plan_run_near(s->plan, q->run, page);
-		if (!lz_space_place_in(s, q->run, page, least(max, q->step), &at, &n))
+		if (!lz_space_place_in(s, q->run, page, lz_limits_least(max, q->step), &at, &n))
 			assert(0); /* owed pages have a position: who drops it forgets them */
 		if (q->doubted && q->layout == s->layout) {
 			let_go(e, s, q, at.start);
@@ -195,7 +190,7 @@ static bool answer_alone(struct lz_engine *e, const struct lz_fault *f, struct l
 	/* What is touched page after page, as a heap that grows, is not to fault at each: four
 	 * times as many as before. */
 	if (!f->minor && !large && e->started && page.start == s->zero_next)
-		r = lz_space_hole(s, f->addr, least(s->zero_pages * 4, LZ_WINDOW_MAX));
+		r = lz_space_hole(s, f->addr, lz_limits_least(s->zero_pages * 4, LZ_WINDOW_MAX));
 	act(out, f->minor ? LZ_ACT_CONTINUE : LZ_ACT_ZERO, f->space, LZ_REQ_NONE, r);
 	out->large = large;
 	return true;

@@ -4,6 +4,8 @@
 
 #include <assert.h>
 
+#include "uffd/limits.h"
+
 enum { PAGE = LZ_WINDOW_PAGE, START_PAGES = 4, PROBES = 4 };
 
 /* A slice takes the link for this long, and this much may stand before a demanded page. */
@@ -30,11 +32,6 @@ enum { RATE_ROUNDS = 5 };
 #define SECOND UINT64_C(1000000000)
 #define RATE_MAX UINT64_C(1000000000000)
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static uint64_t most(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -43,7 +40,7 @@ static uint64_t most(uint64_t a, uint64_t b)
 /* Bytes that @rate brings in @ns. */
 static uint64_t carried(uint64_t rate, uint64_t ns)
 {
-	return rate * (least(ns, RTT_NS) / 1000) / (SECOND / 1000);
+	return rate * (lz_limits_least(ns, RTT_NS) / 1000) / (SECOND / 1000);
 }
 
 static uint64_t round_trip(const struct lz_window *w)
@@ -93,7 +90,7 @@ static uint64_t slice_of(const struct lz_window *w, uint64_t window)
 	uint64_t enough = (window / most(w->nr_reads / 2, 1) + PAGE - 1) & ~(uint64_t)(PAGE - 1);
 	uint64_t bytes = carried(w->rate, SLICE_NS) & ~(uint64_t)(PAGE - 1);
 
-	return least(most(most(bytes, enough), w->slice_min), w->slice_max);
+	return lz_limits_least(most(most(bytes, enough), w->slice_min), w->slice_max);
 }
 
 static uint64_t allowance_ns(const struct lz_window *w)
@@ -119,12 +116,12 @@ static uint64_t window(const struct lz_window *w)
 	uint64_t allowance = carried(w->rate, allowance_ns(w));
 	uint64_t bytes = filled + most(allowance, slice_of(w, filled + allowance));
 
-	return least(bytes, w->nr_reads * w->slice_max);
+	return lz_limits_least(bytes, w->nr_reads * w->slice_max);
 }
 
 uint64_t lz_window_bytes(const struct lz_window *w)
 {
-	return least(window(w), w->ramp);
+	return lz_limits_least(window(w), w->ramp);
 }
 
 void lz_window_set_pace(struct lz_window *w, enum lz_window_pace pace)
@@ -141,7 +138,7 @@ uint64_t lz_window_slice(const struct lz_window *w)
 {
 	uint64_t half = lz_window_bytes(w) / 2 & ~(uint64_t)(PAGE - 1);
 
-	return w->unsent ? PAGE : most(least(slice_of(w, window(w)), half), w->slice_min);
+	return w->unsent ? PAGE : most(lz_limits_least(slice_of(w, window(w)), half), w->slice_min);
 }
 
 bool lz_window_allows(struct lz_window *w, uint64_t bytes)
@@ -190,7 +187,8 @@ static void note_rate(struct lz_window *w, uint64_t rate, uint64_t now_ns)
 static uint64_t rate_since(const struct lz_window *w, uint64_t delivered, uint64_t since_ns,
 			   uint64_t now_ns)
 {
-	return least((w->delivered - delivered) * SECOND / most(now_ns - since_ns, 1), RATE_MAX);
+	return lz_limits_least((w->delivered - delivered) * SECOND / most(now_ns - since_ns, 1),
+			       RATE_MAX);
 }
 
 /* Where nobody wanted more it says only that so much can be carried. */
@@ -208,7 +206,7 @@ static void begin_probe(struct lz_window *w, uint64_t bytes)
 {
 	w->probes = w->unsent = PROBES;
 	w->probe_rtt_ns = UINT64_MAX;
-	w->ramp = most(least(bytes, lz_window_bytes(w) / 2), PAGE);
+	w->ramp = most(lz_limits_least(bytes, lz_window_bytes(w) / 2), PAGE);
 }
 
 static void end_round(struct lz_window *w, uint64_t now_ns)
@@ -217,7 +215,7 @@ static void end_round(struct lz_window *w, uint64_t now_ns)
 	uint64_t rtt = round_trip(w), age = now_ns - w->rtt_at_ns;
 	/* Two reads that were begun together are no queue. */
 	uint64_t pair_ns = w->rate ? (PAGE + PAGE / 4) * SECOND / w->rate : 0;
-	uint64_t slack_ns = least(rtt / 8, most(ALLOWANCE_NS / 2, pair_ns));
+	uint64_t slack_ns = lz_limits_least(rtt / 8, most(ALLOWANCE_NS / 2, pair_ns));
 	bool queued = w->round_rtt_ns != UINT64_MAX && w->round_rtt_ns > rtt + slack_ns;
 	bool grows = rate > w->rate + w->rate / 4;
 
@@ -231,7 +229,7 @@ static void end_round(struct lz_window *w, uint64_t now_ns)
 			w->extra = most(2 * w->extra, most(carried(w->rate, ALLOWANCE_NS), PAGE));
 		else if (!grows && (w->was_queued || w->extra < carried(w->rate, rtt) / 4))
 			w->extra = 0;
-		w->extra = least(w->extra, carried(w->rate, rtt) + START_PAGES * PAGE);
+		w->extra = lz_limits_least(w->extra, carried(w->rate, rtt) + START_PAGES * PAGE);
 		w->was_queued = queued && !grows;
 		if (age > RTT_AGAIN_NS && w->rate < w->peak / 2)
 			begin_probe(w, PROBES * PAGE);
@@ -243,7 +241,7 @@ static void end_round(struct lz_window *w, uint64_t now_ns)
 
 static void probed(struct lz_window *w, uint64_t rtt_ns, uint64_t now_ns)
 {
-	w->probe_rtt_ns = least(w->probe_rtt_ns, rtt_ns);
+	w->probe_rtt_ns = lz_limits_least(w->probe_rtt_ns, rtt_ns);
 	if (--w->probes)
 		return;
 	w->rtt_ns = w->probe_rtt_ns;
@@ -262,7 +260,7 @@ void lz_window_got(struct lz_window *w, uint64_t bytes, uint64_t now_ns,
 	assert(w->in_flight >= mark->bytes);
 	w->in_flight -= mark->bytes;
 	w->background -= mark->background ? mark->bytes : 0;
-	if (now_ns - w->heard_ns > SILENT_NS + 8 * least(round_trip(w), RTT_NS))
+	if (now_ns - w->heard_ns > SILENT_NS + 8 * lz_limits_least(round_trip(w), RTT_NS))
 		start(w, now_ns);
 	w->heard_ns = now_ns;
 	if (!bytes || mark->sent_ns < w->since_ns)
@@ -271,7 +269,8 @@ void lz_window_got(struct lz_window *w, uint64_t bytes, uint64_t now_ns,
 	if (mark->background) {
 		if (w->rate && bytes > PAGE)
 			own_ns = (bytes - PAGE) * SECOND / w->rate;
-		w->round_rtt_ns = least(w->round_rtt_ns, rtt_ns - least(own_ns, rtt_ns));
+		w->round_rtt_ns = lz_limits_least(w->round_rtt_ns,
+						  rtt_ns - lz_limits_least(own_ns, rtt_ns));
 		if (rtt_ns <= w->rtt_ns) {
 			w->rtt_ns = rtt_ns;
 			w->rtt_at_ns = now_ns;
@@ -284,5 +283,5 @@ void lz_window_got(struct lz_window *w, uint64_t bytes, uint64_t now_ns,
 	else if (!w->probes && mark->delivered >= w->round_delivered &&
 		 mark->sent_ns >= w->round_ns)
 		end_round(w, now_ns);
-	w->ramp = least(w->ramp + (w->probes ? 0 : bytes), window(w));
+	w->ramp = lz_limits_least(w->ramp + (w->probes ? 0 : bytes), window(w));
 }
