@@ -41,4 +41,7 @@ struct failing {
  */
 void failing_exhaust(const struct failing *f);
 
+/* For what there is nothing to do. */
+void failing_nothing(void);
+
 #endif

@@ -51,7 +51,7 @@ static int call_plan_new(void)
 
 START_TEST(plans)
 {
-	exhaust(call_plan_new, nothing, nothing);
+	exhaust(call_plan_new, failing_nothing, failing_nothing);
 	exhaust(call_plan_add, same_plan, changed_plan);
 }
 END_TEST

@@ -66,7 +66,7 @@ static void changed_engine(void)
 
 START_TEST(engines)
 {
-	exhaust(call_engine_new, nothing, nothing);
+	exhaust(call_engine_new, failing_nothing, failing_nothing);
 	exhaust(call_attach, same_engine, changed_engine);
 	exhaust(call_ev_fork, same_engine, changed_engine);
 }

@@ -47,10 +47,6 @@ static void remove_all(void)
 	scratch_close(dir, dirfd_);
 }
 
-static void nothing(void)
-{
-}
-
 /* ---- reading ---- */
 
 static void open_images(void)
@@ -100,7 +96,8 @@ static void opened(void)
 
 START_TEST(opening)
 {
-	failing_exhaust(&(struct failing){ nothing, call_open, not_opened, opened, close_images });
+	failing_exhaust(
+		&(struct failing){ failing_nothing, call_open, not_opened, opened, close_images });
 }
 END_TEST
 
@@ -160,7 +157,8 @@ static int call_header(void)
 
 START_TEST(headers)
 {
-	failing_exhaust(&(struct failing){ open_images, call_header, NULL, nothing, close_images });
+	failing_exhaust(
+		&(struct failing){ open_images, call_header, NULL, failing_nothing, close_images });
 }
 END_TEST
 
@@ -215,8 +213,10 @@ static int call_areas(void)
 
 START_TEST(small_images)
 {
-	failing_exhaust(&(struct failing){ nothing, call_tasks, is_said, nothing, nothing });
-	failing_exhaust(&(struct failing){ nothing, call_areas, is_said, nothing, nothing });
+	failing_exhaust(&(struct failing){ failing_nothing, call_tasks, is_said, failing_nothing,
+					   failing_nothing });
+	failing_exhaust(&(struct failing){ failing_nothing, call_areas, is_said, failing_nothing,
+					   failing_nothing });
 }
 END_TEST
 
@@ -232,8 +232,8 @@ static void writer_opened(void)
 
 START_TEST(writers)
 {
-	failing_exhaust(
-		&(struct failing){ nothing, call_writer_open, is_said, writer_opened, nothing });
+	failing_exhaust(&(struct failing){ failing_nothing, call_writer_open, is_said,
+					   writer_opened, failing_nothing });
 }
 END_TEST
 
@@ -271,7 +271,8 @@ static void written(void)
 
 START_TEST(writing)
 {
-	failing_exhaust(&(struct failing){ nothing, call_write, is_said, written, nothing });
+	failing_exhaust(&(struct failing){ failing_nothing, call_write, is_said, written,
+					   failing_nothing });
 }
 END_TEST
 

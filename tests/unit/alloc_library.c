@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory and descriptors that run out under the functions of lazyd.h that make something: nothing
- * is half made, and a descriptor passed in is taken on success and untouched on failure.
+ * is half made, and a descriptor passed in is taken on success and untouched on failure. Here
+ * states, memories and engines; servers are in alloc_server.c.
  */
 #define _GNU_SOURCE 1
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/lib/certs.h"
+#include "alloc_passed.h"
 #include "tests/lib/failing.h"
-#include "tests/lib/imagegen.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 #include "uffd/lazyd.h"
@@ -29,15 +27,6 @@ enum { PAGES = 64 };
 static struct lazyd *engine;
 static struct lazyd_memory *memory;
 static struct lazyd_state *state, *other;
-static struct lazyd_server *server;
-static struct lazyd_images *images;
-static struct lazyd_tls *tls;
-static struct lazyd_why why;
-static int fd = -1, fd2 = -1;
-
-static void nothing(void)
-{
-}
 
 static int new_file(void)
 {
@@ -46,12 +35,6 @@ static int new_file(void)
 	ck_assert_int_ge(f, 0);
 	ck_assert_int_eq(ftruncate(f, (off_t)LEN), 0);
 	return f;
-}
-
-/* Whoever has been refused a descriptor has it still. */
-static void is_untouched(void)
-{
-	ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
 }
 
 /* ---- state ---- */
@@ -86,7 +69,8 @@ static void free_other(void)
 
 START_TEST(states)
 {
-	failing_exhaust(&(struct failing){ nothing, call_state, NULL, free_state, nothing });
+	failing_exhaust(&(struct failing){ failing_nothing, call_state, NULL, free_state,
+					   failing_nothing });
 	failing_exhaust(&(struct failing){ copy_state, call_state_open, is_untouched, free_other,
 					   free_state });
 }
@@ -146,9 +130,10 @@ static void piece_is_there(void)
 
 START_TEST(memories)
 {
-	failing_exhaust(&(struct failing){ nothing, call_memory, NULL, put_memory, nothing });
-	failing_exhaust(&(struct failing){ memory_and_file, call_add_file, is_untouched, nothing,
-					   put_memory });
+	failing_exhaust(&(struct failing){ failing_nothing, call_memory, NULL, put_memory,
+					   failing_nothing });
+	failing_exhaust(&(struct failing){ memory_and_file, call_add_file, is_untouched,
+					   failing_nothing, put_memory });
 	failing_exhaust(
 		&(struct failing){ new_memory, call_add_area, NULL, area_is_there, put_memory });
 	failing_exhaust(
@@ -195,11 +180,13 @@ static void free_shared(void)
 START_TEST(engines)
 {
 	options = (struct lazyd_options){ .size = sizeof(options) };
-	failing_exhaust(&(struct failing){ nothing, call_new, NULL, free_engine, nothing });
+	failing_exhaust(
+		&(struct failing){ failing_nothing, call_new, NULL, free_engine, failing_nothing });
 	failing_exhaust(
 		&(struct failing){ shared_state, call_new, NULL, free_engine, free_shared });
 	options.remote = &REMOTE;
-	failing_exhaust(&(struct failing){ nothing, call_new, NULL, free_engine, nothing });
+	failing_exhaust(
+		&(struct failing){ failing_nothing, call_new, NULL, free_engine, failing_nothing });
 }
 END_TEST
 
@@ -240,9 +227,11 @@ static void free_both(void)
 START_TEST(adding)
 {
 	options = (struct lazyd_options){ .size = sizeof(options) };
-	failing_exhaust(&(struct failing){ new_engine, call_add, not_added, nothing, free_both });
+	failing_exhaust(
+		&(struct failing){ new_engine, call_add, not_added, failing_nothing, free_both });
 	options.remote = &REMOTE;
-	failing_exhaust(&(struct failing){ new_engine, call_add, not_added, nothing, free_both });
+	failing_exhaust(
+		&(struct failing){ new_engine, call_add, not_added, failing_nothing, free_both });
 }
 END_TEST
 
@@ -349,152 +338,13 @@ START_TEST(taking_over)
 }
 END_TEST
 
-/* ---- the page server ---- */
-
-static char dir[] = "/tmp/lazyd-alloc.XXXXXX";
-static int dirfd_;
-static struct lazyd_server_options serving;
-
-static void open_images(void)
-{
-	ck_assert_int_eq(lazyd_images_open(&images, dirfd_, &why), 0);
-}
-
-static void close_images(void)
-{
-	lazyd_images_close(images);
-}
-
-static int call_server_new(void)
-{
-	memset(&why, 0, sizeof(why));
-	return lazyd_server_new(&server, images, &serving, &why);
-}
-
-static void is_said(void)
-{
-	ck_assert_str_ne(why.text, "");
-	ck_assert_ptr_null(strstr(why.text, "damaged"));
-}
-
-static void free_server(void)
-{
-	ck_assert_str_eq(why.text, "");
-	lazyd_server_free(server);
-}
-
-static void new_server(void)
-{
-	open_images();
-	ck_assert_int_eq(call_server_new(), 0);
-	close_images();
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_ge(fd, 0);
-}
-
-static int call_listen(void)
-{
-	return lazyd_server_listen(server, fd);
-}
-
-static void new_client(void)
-{
-	int pair[2];
-
-	new_server();
-	ck_assert_int_eq(call_listen(), 0);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	fd = pair[0];
-	fd2 = pair[1];
-}
-
-static int call_accept(void)
-{
-	return lazyd_server_accept(server, fd);
-}
-
-static void accepted(void)
-{
-	struct lazyd_server_stats n;
-
-	lazyd_server_stats(server, &n);
-	ck_assert_uint_eq(n.nr_clients, 1);
-}
-
-static void free_client(void)
-{
-	free_server();
-	ck_assert_int_eq(close(fd2), 0);
-}
-
-START_TEST(servers)
-{
-	const struct imagegen g = { .nr_tasks = 3, .nr_ranges = 3, .nr_pages = 1, .nr_levels = 2 };
-	struct lz_why w;
-
-	dirfd_ = scratch_open(dir);
-	ck_assert_int_eq(imagegen_make(dirfd_, &g, &w), 0);
-	serving = (struct lazyd_server_options){ .size = sizeof(serving) };
-	if (_i)
-		serving.tls = (struct lazyd_tls *)certs_tls(CERTS_GOOD, NULL);
-	failing_exhaust(&(struct failing){ open_images, call_server_new, is_said, free_server,
-					   close_images });
-	failing_exhaust(
-		&(struct failing){ new_server, call_listen, is_untouched, nothing, free_server });
-	failing_exhaust(
-		&(struct failing){ new_client, call_accept, is_untouched, accepted, free_client });
-	lazyd_tls_free((struct lazyd_tls *)(uintptr_t)serving.tls);
-}
-END_TEST
-
-static void remove_all(void)
-{
-	scratch_close(dir, dirfd_);
-}
-
-/* ---- TLS ---- */
-
-static struct lazyd_tls_options files;
-
-static int call_tls(void)
-{
-	memset(&why, 0, sizeof(why));
-	return lazyd_tls_new(&tls, &files, &why);
-}
-
-static void free_tls(void)
-{
-	ck_assert_str_eq(why.text, "");
-	lazyd_tls_free(tls);
-}
-
-START_TEST(certificates)
-{
-	char cert[16], key[16];
-
-	snprintf(cert, sizeof(cert), "%d.pem", CERTS_GOOD);
-	snprintf(key, sizeof(key), "%d.key", CERTS_GOOD);
-	files = (struct lazyd_tls_options){ .size = sizeof(files),
-					    .cacert = certs_path("ca.pem"),
-					    .cacrl = certs_path("crl.pem"),
-					    .cert = certs_path(cert),
-					    .key = certs_path(key),
-					    .name = CERTS_NAME };
-	/* What GnuTLS has once and for all. */
-	ck_assert_int_eq(call_tls(), 0);
-	free_tls();
-	failing_exhaust(&(struct failing){ nothing, call_tls, is_said, free_tls, nothing });
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("alloc_library");
-	TCase *t = tcase_create("alloc_library"), *d = tcase_create("servers");
+	TCase *t = tcase_create("alloc_library");
 
 	if (!scratch_has_ring())
 		return 77;
-	certs_make();
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, states);
 	tcase_add_test(t, memories);
@@ -502,11 +352,6 @@ int main(void)
 	tcase_add_test(t, adding);
 	tcase_add_test(t, attaching);
 	tcase_add_test(t, taking_over);
-	tcase_add_test(t, certificates);
 	suite_add_tcase(s, t);
-	tcase_set_timeout(d, 120);
-	tcase_add_checked_fixture(d, NULL, remove_all);
-	tcase_add_loop_test(d, servers, 0, 2);
-	suite_add_tcase(s, d);
 	return run_suite(s);
 }

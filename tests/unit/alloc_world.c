@@ -73,7 +73,3 @@ void exhaust(int (*call)(void), void (*same)(void), void (*changed)(void))
 {
 	failing_exhaust(&(struct failing){ set_up, call, same, changed, tear_down });
 }
-
-void nothing(void)
-{
-}

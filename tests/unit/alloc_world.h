@@ -32,6 +32,5 @@ void tear_down(void);
 /* Between the two, @call with the first allocation failing, the second, and so on: what holds after
  * each failure (@same) and in the end (@changed). */
 void exhaust(int (*call)(void), void (*same)(void), void (*changed)(void));
-void nothing(void);
 
 #endif
