@@ -8,47 +8,33 @@
 #include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "iouring/server.h"
-#include "iouring/stream.h"
+#include "stream_reader.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/failing.h"
-#include "tests/lib/fds.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
 
 enum {
 	PAGE = LZ_PS_PAGE,
-	READS = 8,
-	READ_PAGES = 64,
 	PAGES = READS * READ_PAGES,
 	PID = 7,
 	WAIT_NS = 100000,
 	TURNS = 600000, /* a minute, where nothing happens */
-	LINES = 64,
 	ALLOCATIONS_MAX = 200,
 };
 #define BASE UINT64_C(0x7f0000000000)
 
 static struct lz_tls *server_tls, *client_tls;
 static struct lz_server *server;
-static struct lz_source *pages, *source;
-static struct sockaddr_in address;
+static struct lz_source *pages;
 static int file;
-static struct lz_ring ring;
-static struct lz_stream *stream;
 static uint64_t now_ns;
-static struct lz_source_read reads[READS];
-static uint8_t bytes[READS][READ_PAGES * PAGE];
-static int64_t result[READS];
-static unsigned nr_ended;
-static char line[LINES][512];
-static unsigned nr_lines;
 
 /* No page is like another. */
 static uint64_t word(uint64_t page, uint64_t i)
@@ -56,24 +42,7 @@ static uint64_t word(uint64_t page, uint64_t i)
 	return (page + 1) << 16 | i;
 }
 
-/* ---- what both ends call; none of it asks for memory ---- */
-
-static void log_line(void *arg, int level, const char *text)
-{
-	(void)arg, (void)level;
-	if (nr_lines < LINES)
-		(void)snprintf(line[nr_lines++], sizeof(line[0]), "%s", text);
-}
-
-static unsigned logged(const char *a, const char *b)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < nr_lines; i++)
-		n += strstr(line[i], a) && strstr(line[i], b);
-	return n;
-}
-
+/* What the server calls; it asks for no memory. */
 static int64_t find(void *arg, uint32_t pid, uint64_t vaddr, uint64_t max, struct lz_source **from,
 		    uint64_t *offset)
 {
@@ -85,21 +54,6 @@ static int64_t find(void *arg, uint32_t pid, uint64_t vaddr, uint64_t max, struc
 	*from = pages;
 	*offset = page * PAGE;
 	return (int64_t)(PAGES - page < max ? PAGES - page : max);
-}
-
-static size_t ranges(void *memory, uint64_t offset, uint64_t len, struct lz_ps_range *out,
-		     size_t max)
-{
-	(void)memory, (void)max;
-	out[0] = (struct lz_ps_range){ BASE + offset, len / PAGE };
-	return 1;
-}
-
-static void ended(void *arg, struct lz_source_read *r, int64_t n)
-{
-	(void)arg;
-	result[r - reads] = n;
-	nr_ended++;
 }
 
 /* ---- both ends ---- */
@@ -135,32 +89,14 @@ static void serve(const struct lz_tls *tls)
 
 static void open_stream(const struct lz_tls *tls)
 {
-	struct lz_stream_options o = { .connect = fds_connect,
-				       .connect_arg = &address,
-				       .ended = ended,
-				       .log = log_line,
-				       .layout = LZ_PS_32,
-				       .tls = tls };
+	struct lz_stream_options o = { .tls = tls };
 
-	ck_assert_int_eq(lz_ring_open(&ring, 64), 0);
-	ck_assert_int_eq(lz_stream_open(&stream, &o), 0);
-	ck_assert_int_eq(lz_stream_source(stream, PID, ranges, NULL, &source), 0);
-	for (unsigned i = 0; i < READS; i++) {
-		reads[i] = (struct lz_source_read){ .source = source,
-						    .offset = (uint64_t)i * READ_PAGES * PAGE,
-						    .to = bytes[i],
-						    .len = sizeof(bytes[i]),
-						    .request = i,
-						    .urgent = i == 0 };
-		ck_assert_int_eq(source->ops->begin(source, &ring, &reads[i]), 0);
-	}
+	reader_open(&o, PID, BASE);
 }
 
 static void close_both(void)
 {
-	source->ops->close(source);
-	lz_stream_close(stream, &ring);
-	lz_ring_close(&ring);
+	reader_close();
 	lz_server_close(server);
 	pages->ops->close(pages);
 	close(file);
@@ -210,7 +146,7 @@ static bool fill(bool tls, unsigned n)
 	bool failed;
 	int r = 0;
 
-	nr_lines = nr_ended = 0;
+	reader_reset();
 	now_ns = 1;
 	memset(bytes, 0, sizeof(bytes));
 	serve(tls ? server_tls : NULL);
@@ -223,7 +159,7 @@ static bool fill(bool tls, unsigned n)
 	failed = failing_disarm();
 	ck_assert_int_eq(r, 0);
 	ck_assert_msg(nr_ended == READS, "allocation %u failed, and %u of %d reads ended: %s", n,
-		      nr_ended, READS, nr_lines ? line[nr_lines - 1] : "");
+		      nr_ended, READS, last_line());
 	all_is_right();
 	lz_server_stats(server, &s);
 	if (s.clients_refused)

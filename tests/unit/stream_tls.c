@@ -5,66 +5,22 @@
 #include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "iouring/stream.h"
+#include "stream_reader.h"
 #include "tests/lib/certs.h"
-#include "tests/lib/fds.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/served.h"
 #include "tests/lib/suite.h"
 
-enum { READS = 8, READ_PAGES = 64, FIRST = 512, TURNS = 20000 };
+enum { FIRST = 512, TURNS = 20000 };
 #define SECOND UINT64_C(1000000000)
 
 static struct lz_server_options server_options;
 static struct lz_tls *good, *client, *misnamed;
-static struct sockaddr_in address;
-static struct lz_ring ring;
-static struct lz_stream *stream;
-static struct lz_source *source;
-static struct lz_source_read reads[READS];
-static uint8_t bytes[READS][READ_PAGES * PAGE];
-static int64_t result[READS];
-static unsigned nr_ended;
 static uint64_t now_ns;
-static char lines[64][512];
-static unsigned nr_lines;
-
-static void ended(void *arg, struct lz_source_read *r, int64_t n)
-{
-	(void)arg;
-	result[r - reads] = n;
-	nr_ended++;
-}
-
-static void log_line(void *arg, int level, const char *line)
-{
-	(void)arg, (void)level;
-	ck_assert_uint_lt(nr_lines, 64);
-	snprintf(lines[nr_lines++], sizeof(lines[0]), "%s", line);
-}
-
-static bool logged(const char *a, const char *b)
-{
-	for (unsigned i = 0; i < nr_lines; i++)
-		if (strstr(lines[i], a) && strstr(lines[i], b))
-			return true;
-	return false;
-}
-
-static size_t ranges(void *memory, uint64_t offset, uint64_t len, struct lz_ps_range *out,
-		     size_t max)
-{
-	(void)memory;
-	ck_assert_uint_ge(max, 1);
-	out[0] = (struct lz_ps_range){ BASE + FIRST * PAGE + offset, len / PAGE };
-	return 1;
-}
 
 static void serve(const struct lz_tls *tls)
 {
@@ -75,26 +31,10 @@ static void serve(const struct lz_tls *tls)
 
 static void open_stream(const struct lz_tls *tls)
 {
-	struct lz_stream_options o = { .connect = fds_connect,
-				       .connect_arg = &address,
-				       .ended = ended,
-				       .log = log_line,
-				       .layout = LZ_PS_32,
-				       .timeout_ns = 60 * SECOND,
-				       .tls = tls };
+	struct lz_stream_options o = { .timeout_ns = 60 * SECOND, .tls = tls };
 
 	memset(o.hello.identity, 0x5a, sizeof(o.hello.identity));
-	ck_assert_int_eq(lz_stream_open(&stream, &o), 0);
-	ck_assert_int_eq(lz_stream_source(stream, SERVED_PID, ranges, NULL, &source), 0);
-	for (unsigned i = 0; i < READS; i++) {
-		reads[i] = (struct lz_source_read){ .source = source,
-						    .offset = (uint64_t)i * READ_PAGES * PAGE,
-						    .to = bytes[i],
-						    .len = sizeof(bytes[i]),
-						    .request = i,
-						    .urgent = i == 0 };
-		ck_assert_int_eq(source->ops->begin(source, &ring, &reads[i]), 0);
-	}
+	reader_open(&o, SERVED_PID, BASE + FIRST * PAGE);
 }
 
 static enum lz_stream_state state(void)
@@ -132,10 +72,9 @@ static void until(enum lz_stream_state want, unsigned ends)
 
 static void setup(void)
 {
-	ck_assert_int_eq(lz_ring_open(&ring, 64), 0);
 	memset(&server_options, 0, sizeof(server_options));
 	memset(&served, 0, sizeof(served));
-	nr_ended = nr_lines = 0;
+	reader_reset();
 	now_ns = SECOND;
 	good = certs_tls(CERTS_GOOD, NULL);
 	misnamed = certs_tls(CERTS_WRONG_NAME, NULL);
@@ -144,9 +83,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	source->ops->close(source);
-	lz_stream_close(stream, &ring);
-	lz_ring_close(&ring);
+	reader_close();
 	if (served.server)
 		served_close();
 	lz_tls_free(good);
