@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "identity_hash.h"
 #include "pagemap/files.h"
-#include "pagemap/identity.h"
 #include "tests/lib/imagegen.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/suite.h"
@@ -64,10 +64,6 @@ static void teardown(void)
 	scratch_close(dir, dirfd_);
 }
 
-struct hash {
-	uint8_t bytes[LZ_IDENTITY_BYTES];
-};
-
 static struct hash identity(void)
 {
 	struct hash h;
@@ -75,11 +71,6 @@ static struct hash identity(void)
 	ck_assert_msg(!lz_images_identity(images, h.bytes, &why), "%s", why.text);
 	ck_assert_str_eq(why.text, "");
 	return h;
-}
-
-static bool same(struct hash a, struct hash b)
-{
-	return !memcmp(a.bytes, b.bytes, sizeof(a.bytes));
 }
 
 static uint64_t size_of(const char *name)

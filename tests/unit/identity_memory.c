@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "pagemap/identity.h"
+#include "identity_hash.h"
 #include "pagemap/memory.h"
 #include "tests/lib/suite.h"
 #include "uffd/lazyd.h"
@@ -67,10 +67,6 @@ static void teardown(void)
 	lazyd_memory_put(memory);
 }
 
-struct hash {
-	uint8_t bytes[LZ_IDENTITY_BYTES];
-};
-
 static struct hash identity(void)
 {
 	struct hash h;
@@ -78,11 +74,6 @@ static struct hash identity(void)
 	ck_assert_msg(!lazyd_memory_identity(memory, h.bytes, &why), "%s", why.text);
 	ck_assert_str_eq(why.text, "");
 	return h;
-}
-
-static bool same(struct hash a, struct hash b)
-{
-	return !memcmp(a.bytes, b.bytes, sizeof(a.bytes));
 }
 
 static uint64_t sampled(unsigned n)
