@@ -30,6 +30,11 @@ product() {
 	(cd "$src" && find proto pagemap iouring uffd tool -type f "$@" ! -name '*.pb-c.*' | sort)
 }
 
+# The same of the tests and of the bench.
+written() {
+	product "$@" && (cd "$src" && find tests bench -type f "$@" | sort)
+}
+
 # ---- read from the sources ----
 
 # What a file may include is told by its folder; tool/ gets the one public header besides its own.
@@ -51,13 +56,13 @@ includes() {
 }
 
 long_files() {
-	product -name '*.[ch]' | (cd "$src" && xargs wc -l) |
+	written -name '*.[ch]' | (cd "$src" && xargs wc -l) |
 		awk '$2 != "total" && $1 > 500 { print $2 ": " $1 " lines" }'
 }
 
 # clang-format sees to the code; a string is not cut.
 wide_lines() {
-	(cd "$src" && find proto pagemap iouring uffd tool tests bench -name '*.[ch]' ! -name '*.pb-c.*' -print0 | sort -z | xargs -0 awk '
+	written -name '*.[ch]' | (cd "$src" && xargs awk '
 		!/"/ {
 			width = 0
 			for (i = 1; i <= length($0); i++)
@@ -69,7 +74,7 @@ wide_lines() {
 
 # In kernel style only a function has both its braces alone in the first column.
 long_functions() {
-	product -name '*.c' | (cd "$src" && xargs awk '
+	written -name '*.c' | (cd "$src" && xargs awk '
 		/^{$/ { start = FNR }
 		/^}$/ && start {
 			if (FNR - start + 1 > 70)
