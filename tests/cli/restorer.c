@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * restorer PID BASE PAGES [TASKS]: stands in for criu restore where there is no CRIU, or no root for
- * it: one process, restorer and task at once, and with TASKS others below it. In the work directory
- * each hands the userfaultfd of an area to the daemon in the way and with the messages of CRIU, and
- * compares every page of it with what imagegen has put there, when the restore is finished. Says how it came by its userfaultfd, and how many pages were right.
+ * restorer PID BASE PAGES [TASKS]: stands in for criu restore where there is no CRIU, or no root
+ * for it: one process, restorer and task at once, and with TASKS others below it. In the work
+ * directory each hands the userfaultfd of an area to the daemon in the way and with the messages of
+ * CRIU, and compares every page of it with what imagegen has put there, when the restore is
+ * finished. Says how it came by its userfaultfd, and how many pages were right.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
