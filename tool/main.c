@@ -6,8 +6,11 @@
  */
 #include "tool/tool.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool/out.h"
 
@@ -83,6 +86,18 @@ static int help(void)
 	return LZ_EXIT_OK;
 }
 
+/*
+ * Whatever is opened gets the lowest number that is free: where a standard stream is closed, a
+ * socket or a userfaultfd would be written to in its place, and go when that is put on /dev/null.
+ */
+static int open_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			return -1;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct lz_tool_command *command = NULL;
@@ -90,6 +105,11 @@ int main(int argc, char **argv)
 	char *name;
 	int at = 0;
 
+	if (open_streams())
+		return LZ_EXIT_FAILED;
+	/* Who does not want to hear of its own children leaves that to us, and we must hear of
+	 * ours. */
+	(void)signal(SIGCHLD, SIG_DFL);
 	for (int i = 1; i < argc; i++) {
 		const char *word = argv[i];
 

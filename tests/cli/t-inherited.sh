@@ -1,0 +1,89 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What a careless parent leaves to fill and serve: standard streams that are closed, in whose places their own files must
+# not come to lie; SIGCHLD ignored, by which a keeper would not hear of its worker's death. Without CRIU and as any user:
+# tests/cli/restorer.c stands in for it, and python is the parent and the client.
+# shellcheck source=tests/lib/base.sh
+. "$(dirname "$0")/../lib/base.sh"
+PAGES=4096 PID_IN_IMAGES=1000 BASE=0x200000000000
+
+fail() {
+	printf 'FAIL: %s\n' "$*"
+	tail -n 12 "$DIR"/out "$DIR"/restored "$DIR"/work/*.log 2>/dev/null
+	exit 1
+}
+
+[ -x /usr/bin/python3 ] || skip "python3 is missing"
+DIR=$(mktemp -d "${TMPDIR:-/tmp}/lazyd-inherited.XXXXXX") || exit 1
+DAEMON_PID=''
+trap '[ -z "$DAEMON_PID" ] || kill -KILL "$DAEMON_PID" 2>/dev/null; rm -rf -- "$DIR"' EXIT
+mkdir "$DIR/work"
+cat >"$DIR/parent" <<'END'
+import os, signal, sys
+
+what, program = sys.argv[1], sys.argv[2:]
+if what == "closed":
+    for fd in range(3):
+        os.close(fd)
+elif what == "deaf":
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(program[0], program)
+END
+cat >"$DIR/client" <<'END'
+import socket, struct, sys
+
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
+s.sendall(struct.pack("<IIQQ", 7, 1, int(sys.argv[3], 0), int(sys.argv[2])))
+got = b""
+while len(got) < 24 + 4096:
+    more = s.recv(8192)
+    if not more:
+        sys.exit("the server has closed the connection")
+    got += more
+with open(sys.argv[4] + "/pages-1.img", "rb") as f:
+    sys.exit(None if got[24:] == f.read(4096) else "not the page's bytes")
+END
+cd "$DIR/work" || exit 1
+is() { [ "$2" = "$3" ] || fail "$1: $2, not $3"; }
+
+# run PARENT ARGUMENT...: lazyd, in the background and ready: DAEMON_PID.
+run() {
+	rm -f "$DIR/status"
+	mkfifo "$DIR/status"
+	/usr/bin/python3 "$DIR/parent" "$1" "$LAZYD" "${@:2}" --status-fd 9 </dev/null >"$DIR/out" 2>&1 9>"$DIR/status" &
+	DAEMON_PID=$!
+	is_ready "$DIR/status" || fail "no ready byte of $2"
+}
+
+over() {
+	wait "$DAEMON_PID"
+	is "the exit status" $? 0
+}
+
+restored() {
+	timeout 60 "$build/tests/cli/restorer" $PID_IN_IMAGES $BASE $PAGES >"$DIR/restored" || fail "$1: the restorer ended with $?"
+	over
+	printf 'result test=inherited mode="%s" %s\n' "$1" "$(cat "$DIR/restored")"
+}
+
+"$build/tests/lib/mkimages" images base=$BASE pages=$PAGES >"$DIR/out" 2>&1 || fail "no images"
+
+run closed fill -D images -W .
+restored "streams closed"
+run closed serve -D images -W . --daemon --pidfile pid -o serve.log -v
+over
+DAEMON_PID=$(cat pid)
+port=$(sed -n 's/.*event=listening address=.*:\([0-9]*\)$/\1/p' serve.log)
+/usr/bin/python3 "$DIR/client" "$port" $PID_IN_IMAGES $BASE images >"$DIR/out" 2>&1 || fail "a client of a server with closed streams"
+kill -TERM "$DAEMON_PID"
+within 60 grep -q event=end serve.log || fail "the server does not end"
+
+# has_other_worker: and not the one that was killed.
+has_other_worker() { next=$(worker_of "$DAEMON_PID") && [ "$next" != "$worker" ]; }
+
+run deaf fill -D images -W . -o fill.log -v
+within 60 worker_of "$DAEMON_PID" >"$DIR/worker" || fail "no worker"
+worker=$(tail -n 1 "$DIR/worker")
+kill -KILL "$worker"
+within 60 has_other_worker || fail "the death of a worker is not noticed"
+restored "SIGCHLD ignored"
