@@ -10,6 +10,8 @@
 
 #include "iouring/server_priv.h"
 
+static void lz_client_gone(struct lz_server *s, const struct lz_client *c, bool orderly);
+
 struct lz_client *lz_client_new(struct lz_server *s, uint32_t number, int fd)
 {
 	struct lz_client *c = calloc(1, sizeof(*c));
@@ -153,7 +155,7 @@ void lz_client_end(struct lz_client *c, const char *why, bool orderly)
 			      " pages=%" PRIu64,
 			      c->peer, why, c->requests, c->pages);
 	lz_client_close(c);
-	lz_server_client_gone(c->server, c, orderly && c->serious && !c->refused);
+	lz_client_gone(c->server, c, orderly && c->serious && !c->refused);
 }
 
 void lz_client_drop(struct lz_client *c, const char *why)
@@ -166,5 +168,23 @@ void lz_client_drop(struct lz_client *c, const char *why)
 			      c->peer, why, c->requests, c->pages);
 	}
 	lz_client_close(c);
-	lz_server_client_gone(c->server, c, false);
+	lz_client_gone(c->server, c, false);
+}
+
+/* Closed it is; the server may be done. */
+static void lz_client_gone(struct lz_server *s, const struct lz_client *c, bool orderly)
+{
+	bool last = true;
+
+	s->stats.nr_clients--;
+	if (!s->o.once || !orderly)
+		return;
+	for (uint32_t i = 0; i < s->o.max_clients; i++) {
+		const struct lz_client *other = s->slot[i].client;
+
+		if (other && other->state != LZ_CLIENT_GONE && c->giver.lazyd &&
+		    other->giver.lazyd && other->giver.hello.session == c->giver.hello.session)
+			last = false;
+	}
+	s->done = s->done || last;
 }

@@ -28,6 +28,7 @@ enum { LOG_BURST = 2000, LOG_RATE = 20, LOG_LINE = 1024 };
 static const uint64_t SECOND = 1000000000;
 
 static bool lz_server_may_take(const struct lz_server *s, bool demand);
+static bool lz_server_is_over(const struct lz_server *s);
 static uint64_t lz_server_shortest(const struct lz_server_options *o);
 static bool lz_server_look(struct lz_server *s, int64_t timeout_ns);
 static int64_t lz_server_patience(const struct lz_server *s, int64_t timeout_ns);
@@ -134,6 +135,11 @@ int lz_server_listen(struct lz_server *s, int fd)
 
 int lz_server_accept(struct lz_server *s, int fd)
 {
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &len))
+		return -errno;
 	s->now = s->o.clock();
 	return lz_server_admit(s, fd);
 }
@@ -191,7 +197,7 @@ int lz_server_turn(struct lz_server *s, int64_t timeout_ns)
 	if (s->now >= s->next_check)
 		lz_server_check(s);
 	lz_server_bury(s);
-	return !s->done && !(s->finishing && !s->stats.nr_clients);
+	return !lz_server_is_over(s);
 }
 
 void lz_server_stats(const struct lz_server *s, struct lz_server_stats *stats)
@@ -250,23 +256,6 @@ void lz_server_give_buffer(struct lz_server *s, int buffer)
 	s->moved = true;
 }
 
-void lz_server_client_gone(struct lz_server *s, struct lz_client *c, bool orderly)
-{
-	bool last = true;
-
-	s->stats.nr_clients--;
-	if (!s->o.once || !orderly)
-		return;
-	for (uint32_t i = 0; i < s->o.max_clients; i++) {
-		const struct lz_client *other = s->slot[i].client;
-
-		if (other && other->state != LZ_CLIENT_GONE && c->giver.lazyd &&
-		    other->giver.lazyd && other->giver.hello.session == c->giver.hello.session)
-			last = false;
-	}
-	s->done = s->done || last;
-}
-
 /* Each of the two kinds leaves some to the other. */
 static bool lz_server_may_take(const struct lz_server *s, bool demand)
 {
@@ -274,6 +263,11 @@ static bool lz_server_may_take(const struct lz_server *s, bool demand)
 		return s->nr_free &&
 		       __builtin_popcountll(s->lent) < LZ_SERVER_BUFFERS - LZ_SERVER_RESERVE;
 	return s->nr_free > LZ_SERVER_RESERVE;
+}
+
+static bool lz_server_is_over(const struct lz_server *s)
+{
+	return s->done || (s->finishing && !s->stats.nr_clients);
 }
 
 static uint64_t lz_server_shortest(const struct lz_server_options *o)
@@ -299,14 +293,15 @@ static bool lz_server_look(struct lz_server *s, int64_t timeout_ns)
 	return look_ns && lz_ring_look(&s->ring, look_ns);
 }
 
-/* Not at all where the last turn left something that can be done. */
+/* Not at all where the last turn left something that can be done, or nobody is left. */
 static int64_t lz_server_patience(const struct lz_server *s, int64_t timeout_ns)
 {
 	uint64_t until = s->next_check < s->accept_again ? s->next_check : s->accept_again;
 	uint64_t now = s->o.clock(), left = until > now ? until - now : 0;
 	bool work = !TAILQ_EMPTY(&s->demand) || !TAILQ_EMPTY(&s->bulk);
 
-	if (!TAILQ_EMPTY(&s->send) || !TAILQ_EMPTY(&s->shake) || (s->moved && work))
+	if (!TAILQ_EMPTY(&s->send) || !TAILQ_EMPTY(&s->shake) || (s->moved && work) ||
+	    lz_server_is_over(s))
 		return 0;
 	if (until == UINT64_MAX || (timeout_ns >= 0 && (uint64_t)timeout_ns < left))
 		return timeout_ns;

@@ -63,7 +63,7 @@ int lz_server_open(struct lz_server **out, const struct lz_server_options *o);
 void lz_server_close(struct lz_server *s);
 /* Takes a listening stream socket; several may be given: -ENOSPC after the eighth. */
 int lz_server_listen(struct lz_server *s, int fd);
-/* Takes a connected one (--ps-socket). -EUSERS: there are max_clients. */
+/* Takes a connected one (--ps-socket). -ENOTCONN, -ENOTSOCK; -EUSERS: there are max_clients. */
 int lz_server_accept(struct lz_server *s, int fd);
 /* No new clients; turn() says 0 when those that are here have gone. */
 void lz_server_finish(struct lz_server *s);

@@ -194,8 +194,6 @@ __attribute__((format(printf, 3, 4))) void lz_server_log(struct lz_server *s, in
 /* A buffer for a client, at the cost of one that takes nothing if need be; -1: none now. */
 int lz_server_take_buffer(struct lz_server *s, bool demand);
 void lz_server_give_buffer(struct lz_server *s, int buffer);
-/* It has been closed, in an orderly way or not. */
-void lz_server_client_gone(struct lz_server *s, struct lz_client *c, bool orderly);
 
 /* ---- client_life.c ---- */
 struct lz_client *lz_client_new(struct lz_server *s, uint32_t number, int fd);

@@ -222,12 +222,15 @@ static int hand_over(struct serve *s)
 					  : lazyd_server_listen(s->server, s->listen_fd);
 	char sentence[160];
 
+	/* Of the connection that the caller has made there is only the one. */
+	if (!r && s->service.ps_socket >= 0)
+		lazyd_server_finish(s->server);
 	if (!r)
 		return LZ_EXIT_OK;
 	(void)snprintf(sentence, sizeof(sentence), "the server cannot start: %s",
-		       r == -EPERM      ? "io_uring is forbidden here (see `lazyd check`)"
-		       : r == -ENOTCONN ? "--ps-socket is no connected socket"
-					: strerror(-r));
+		       r == -EPERM ? "io_uring is forbidden here (see `lazyd check`)"
+		       : r == -ENOTCONN || r == -ENOTSOCK ? "--ps-socket is no connected socket"
+							  : strerror(-r));
 	return lz_service_refuse(&s->service, sentence);
 }
 
@@ -291,6 +294,7 @@ static int serve(struct serve *s)
 {
 	bool shows = !s->service.daemon && !s->service.no_progress && isatty(STDERR_FILENO);
 	bool finishing = false;
+	struct lazyd_server_stats n;
 	int r;
 
 	do {
@@ -306,9 +310,13 @@ static int serve(struct serve *s)
 	} while (r > 0 && nr_terms < 2);
 	if (shows)
 		(void)fputc('\n', stderr);
-	if (r >= 0)
-		return LZ_EXIT_OK;
-	return lz_service_refuse(&s->service, strerror(-r));
+	if (r < 0)
+		return lz_service_refuse(&s->service, strerror(-r));
+	lazyd_server_stats(s->server, &n);
+	if (s->service.ps_socket >= 0 && n.clients_dropped + n.clients_refused)
+		return lz_service_refuse(&s->service,
+					 "the client of --ps-socket had to be dropped");
+	return LZ_EXIT_OK;
 }
 
 /* ---- the end ---- */

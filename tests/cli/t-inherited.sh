@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # What a careless parent leaves to fill and serve: standard streams that are closed, in whose places their own files must
-# not come to lie; SIGCHLD ignored, by which a keeper would not hear of its worker's death. Without CRIU and as any user:
+# not come to lie; SIGCHLD ignored, by which a keeper would not hear of its worker's death; and connections that are
+# handed over (--ps-socket), whatever is at their other ends, are served and then over. Without CRIU and as any user:
 # tests/cli/restorer.c stands in for it, and python is the parent and the client.
 # shellcheck source=tests/lib/base.sh
 . "$(dirname "$0")/../lib/base.sh"
@@ -42,6 +43,21 @@ while len(got) < 24 + 4096:
     got += more
 with open(sys.argv[4] + "/pages-1.img", "rb") as f:
     sys.exit(None if got[24:] == f.read(4096) else "not the page's bytes")
+END
+cat >"$DIR/hand" <<'END'
+import os, socket, sys
+
+what, program = sys.argv[1], sys.argv[2:]
+here, there = socket.socketpair()
+if what == "garbage":
+    there.send(b"x" * 64)
+elif what == "alone":
+    here = socket.socket()
+elif what == "file":
+    here = open("/dev/null")
+there.close()
+os.dup2(here.fileno(), 8)
+os.execv(program[0], program + ["--ps-socket", "8"])
 END
 cd "$DIR/work" || exit 1
 is() { [ "$2" = "$3" ] || fail "$1: $2, not $3"; }
@@ -87,3 +103,15 @@ worker=$(tail -n 1 "$DIR/worker")
 kill -KILL "$worker"
 within 60 has_other_worker || fail "the death of a worker is not noticed"
 restored "SIGCHLD ignored"
+
+# handed STATUS KIND: what serve makes of such a connection.
+handed() {
+	timeout 60 /usr/bin/python3 "$DIR/hand" "$2" "$LAZYD" serve -D images -W . -o "handed-$2.log" -v >"$DIR/out" 2>&1
+	is "the status of serve with a connection ($2)" $? "$1"
+	printf 'result test=inherited mode="handed over: %s"\n' "$2"
+}
+
+handed 0 left
+handed 1 garbage
+handed 1 alone
+handed 1 file

@@ -315,6 +315,38 @@ START_TEST(finishes)
 }
 END_TEST
 
+/* Nobody is there to be waited for, and a turn without end ends. */
+START_TEST(finishes_at_once)
+{
+	lz_server_finish(served.server);
+	ck_assert_int_eq(lz_server_turn(served.server, -1), 0);
+}
+END_TEST
+
+START_TEST(finishes_without_a_listener)
+{
+	close(served_pair());
+	served_run();
+	ck_assert_uint_eq(served_stats().nr_clients, 0);
+	lz_server_finish(served.server);
+	ck_assert_int_eq(lz_server_turn(served.server, -1), 0);
+}
+END_TEST
+
+START_TEST(takes_what_is_connected)
+{
+	int pipes[2], fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	ck_assert_int_eq(pipe(pipes), 0);
+	ck_assert_int_eq(lz_server_accept(served.server, fd), -ENOTCONN);
+	ck_assert_int_eq(lz_server_accept(served.server, pipes[0]), -ENOTSOCK);
+	ck_assert_uint_eq(served_stats().clients_total, 0);
+	close(pipes[0]);
+	close(pipes[1]);
+	close(fd);
+}
+END_TEST
+
 START_TEST(is_stopped)
 {
 	lz_server_stop(served.server);
@@ -343,6 +375,9 @@ int main(void)
 	tcase_add_loop_test(t, closes_whatever_goes_on, 0, 2);
 	tcase_add_test(t, ends_in_the_middle_of_a_word);
 	tcase_add_test(t, finishes);
+	tcase_add_test(t, finishes_at_once);
+	tcase_add_test(t, finishes_without_a_listener);
+	tcase_add_test(t, takes_what_is_connected);
 	tcase_add_test(t, is_stopped);
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(once, setup_once, served_close);

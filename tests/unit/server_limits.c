@@ -281,7 +281,7 @@ START_TEST(too_many_clients)
 		fd[i] = served_pair();
 		ask_plain(fd[i], LZ_PS_32, 0, 1);
 	}
-	ck_assert_int_eq(lz_server_accept(served.server, 0), -EUSERS);
+	ck_assert_int_eq(lz_server_accept(served.server, fd[0]), -EUSERS);
 	for (int i = 0; i < 20; i++) {
 		more[i] = socket(AF_INET, SOCK_STREAM, 0);
 		ck_assert_int_eq(connect(more[i], (struct sockaddr *)&a, (socklen_t)len), 0);
