@@ -208,9 +208,10 @@ static void prepare_huge(struct lz_fill *f)
 /* From the socket on: listen, then daemonize, then say ready; CRIU's callers rely on that order. */
 static int begin(struct lz_fill *f)
 {
-	int r = f->o.vm.socket ? lz_firecracker_listen(f) : lz_restorer_listen(f);
+	int r = lz_service_ring(&f->o.service);
 
-	r = r ? LZ_EXIT_FAILED : LZ_EXIT_OK;
+	if (!r && (f->o.vm.socket ? lz_firecracker_listen(f) : lz_restorer_listen(f)))
+		r = LZ_EXIT_FAILED;
 	if (!r)
 		r = lz_service_daemonize(&f->o.service);
 	if (!r && lz_keeper_hold_signals(f))

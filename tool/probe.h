@@ -84,6 +84,8 @@ int lz_probe_uffd_api(int uffd, uint64_t features, uint64_t *got);
 /* What helps against @err of the way, in a sentence. */
 const char *lz_probe_uffd_remedy(enum lz_uffd_way way, int err);
 
+/* Opens a ring and closes it: 0, or what keeps everybody here from having one, as -errno. */
+int lz_probe_ring_has(void);
 /* What helps against @err of io_uring_setup. */
 const char *lz_probe_ring_remedy(int err);
 

@@ -67,6 +67,19 @@ static int open_ring(struct io_uring *ring, unsigned flags)
 	return io_uring_queue_init_params(ENTRIES, ring, &p);
 }
 
+int lz_probe_ring_has(void)
+{
+	const unsigned features = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP;
+	struct io_uring ring;
+	int r = open_ring(&ring, 0);
+
+	if (r)
+		return r;
+	r = (ring.features & features) == features ? 0 : -EOPNOTSUPP;
+	io_uring_queue_exit(&ring);
+	return r;
+}
+
 static void add_flags(struct lz_findings *f)
 {
 	static const struct {

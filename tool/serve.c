@@ -360,6 +360,8 @@ int lz_tool_serve(int argc, char **argv)
 		r = open_server(&s, images);
 	(void)close(images);
 	if (!r)
+		r = lz_service_ring(&s.service);
+	if (!r)
 		r = start_listening(&s);
 	if (!r) {
 		announce(&s);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tool/out.h"
+#include "tool/probe.h"
 #include "tool/tool.h"
 
 enum { PIDFILE_MAX = 16 };
@@ -345,6 +346,19 @@ static int open_pidfile(struct lz_service *s)
 		return 0;
 	lz_out_error("pidfile %s: %s", s->pidfile, why_not_created());
 	return -1;
+}
+
+int lz_service_ring(const struct lz_service *s)
+{
+	char sentence[256];
+	int r = lz_probe_ring_has();
+
+	/* Of a lack of memory for it there may be an end. */
+	if (!r || r == -ENOMEM)
+		return LZ_EXIT_OK;
+	(void)snprintf(sentence, sizeof(sentence), "there is no io_uring to be had: %s; %s",
+		       strerror(-r), lz_probe_ring_remedy(-r));
+	return lz_service_refuse(s, sentence);
 }
 
 int lz_service_daemonize(struct lz_service *s)

@@ -147,6 +147,11 @@ int lz_service_create(const char *name, int flags);
 int lz_service_refuse(const struct lz_service *s, const char *sentence);
 /* Puts @pid into the pidfile, for whoever goes on; 0, or -1 and errno. */
 int lz_service_pidfile(const struct lz_service *s, pid_t pid);
+/*
+ * Is there an io_uring to be had? The one that will be used belongs to who opens it, later and in
+ * the background; that there is none is said here. 0, or LZ_EXIT_FAILED with the reason printed.
+ */
+int lz_service_ring(const struct lz_service *s);
 /* With -d: in the parent writes the pidfile and ends, in the child goes on as a daemon. */
 int lz_service_daemonize(struct lz_service *s);
 /*

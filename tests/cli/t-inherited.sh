@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 # What a careless parent leaves to fill and serve: standard streams that are closed, in whose places their own files must
 # not come to lie; SIGCHLD ignored, by which a keeper would not hear of its worker's death; and connections that are
-# handed over (--ps-socket), whatever is at their other ends, are served and then over. Without CRIU and as any user:
-# tests/cli/restorer.c stands in for it, and python is the parent and the client.
+# handed over (--ps-socket), whatever is at their other ends, are served and then over. No io_uring, as in a container: that
+# is said at once, in one sentence, in the background too. Without CRIU and as any user: tests/cli/restorer.c stands in for
+# it, and python is the parent and the client.
 # shellcheck source=tests/lib/base.sh
 . "$(dirname "$0")/../lib/base.sh"
 PAGES=4096 PID_IN_IMAGES=1000 BASE=0x200000000000
@@ -20,7 +21,7 @@ DAEMON_PID=''
 trap '[ -z "$DAEMON_PID" ] || kill -KILL "$DAEMON_PID" 2>/dev/null; rm -rf -- "$DIR"' EXIT
 mkdir "$DIR/work"
 cat >"$DIR/parent" <<'END'
-import os, signal, sys
+import ctypes, errno, os, signal, sys
 
 what, program = sys.argv[1], sys.argv[2:]
 if what == "closed":
@@ -28,6 +29,13 @@ if what == "closed":
         os.close(fd)
 elif what == "deaf":
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+elif what == "ringless":
+    seccomp = ctypes.CDLL("libseccomp.so.2")
+    seccomp.seccomp_init.restype = ctypes.c_void_p
+    rules = ctypes.c_void_p(seccomp.seccomp_init(0x7FFF0000))
+    call = seccomp.seccomp_syscall_resolve_name(b"io_uring_setup")
+    if seccomp.seccomp_rule_add(rules, 0x50000 + errno.EPERM, call, 0) or seccomp.seccomp_load(rules):
+        sys.exit("there is no seccomp")
 os.execv(program[0], program)
 END
 cat >"$DIR/client" <<'END'
@@ -115,3 +123,20 @@ handed 0 left
 handed 1 garbage
 handed 1 alone
 handed 1 file
+
+# ringless ARGUMENT...: refuses, and leaves no socket.
+ringless() {
+	timeout 60 /usr/bin/python3 "$DIR/parent" ringless "$LAZYD" "$@" </dev/null >"$DIR/out" 2>&1
+	is "the status of $* without io_uring" $? 1
+	is "the lines that say why" "$(grep -c . "$DIR/out")" 1
+	grep -q "no io_uring to be had: Operation not permitted; .*kernel.io_uring_disabled" "$DIR/out" || fail "it is not said why"
+	[ ! -e lazy-pages.socket ] || fail "its socket is there"
+}
+
+for mode in "" --daemon; do
+	# shellcheck disable=SC2086 # an option, or none
+	ringless fill -D images -W . $mode
+	# shellcheck disable=SC2086
+	ringless serve -D images -W . $mode
+done
+printf 'result test=inherited mode="no io_uring"\n'
