@@ -30,20 +30,40 @@ static FILE *open_proc(pid_t pid, const char *what)
 
 /* ---- standing still ---- */
 
-/* Of one thread; '?': it has gone. */
-static char state_of(pid_t pid, const char *tid)
+/* What its stat says of a process or thread: the state, '?' if it has gone, and the parent. */
+static char read_stat(pid_t pid, const char *what, int *parent)
 {
-	char what[64], line[LINE];
-	FILE *f;
+	char line[LINE], state = '?';
+	FILE *f = open_proc(pid, what);
 	const char *p;
 
-	(void)snprintf(what, sizeof(what), "task/%.16s/stat", tid);
-	f = open_proc(pid, what);
+	*parent = 0;
 	if (!f)
-		return '?';
+		return state;
 	p = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	if (p)
+		(void)sscanf(p + 1, " %c %d", &state, parent);
 	(void)fclose(f);
-	return p && p[1] ? p[2] : '?';
+	return state;
+}
+
+static char state_of(pid_t pid, const char *tid)
+{
+	char what[64];
+	int parent;
+
+	(void)snprintf(what, sizeof(what), "task/%.16s/stat", tid);
+	return read_stat(pid, what, &parent);
+}
+
+/* Are we @pid, or with @tree below it? */
+static bool has_us(pid_t pid, bool tree)
+{
+	int at = getpid();
+
+	while (tree && at && at != pid)
+		(void)read_stat(at, "stat", &at);
+	return at == pid;
 }
 
 /* By a freezer, in which its threads look as if they slept. */
@@ -162,6 +182,11 @@ int lz_live_look(struct lz_live *l, pid_t pid, bool tree, bool stops, struct laz
 	if (kill(pid, 0))
 		return lz_out_why(why, -errno, "there is no process %d to be looked at: %s",
 				  (int)pid, strerror(errno));
+	if (has_us(pid, tree))
+		return lz_out_why(
+			why, -EINVAL,
+			"this lazyd is %s process %d, and cannot stand still: start it elsewhere",
+			pid == getpid() ? "itself" : "below", (int)pid);
 	r = add_task(l, pid, 0);
 	for (size_t i = 0; !r && i < l->nr; i++) {
 		pid_t at = (pid_t)l->task[i].task.pid;

@@ -240,6 +240,18 @@ printf 'garbage!' >"$DIR/images/pstree.img"
 ends 1 "$LAZYD" fill -D "$DIR/images"
 sentence pstree.img
 
+# ---- serve --pid: one does not stop oneself ----
+
+# shellcheck disable=SC2016 # the pid of that shell
+{
+	ends 1 bash -c 'exec "$0" serve --pid $$ --stop -D "$1"' "$LAZYD" "$DIR/empty"
+	sentence "is itself process"
+	ends 1 bash -c '"$0" serve --pid $$ --tree --stop -D "$1"; exit $?' "$LAZYD" "$DIR/empty"
+	sentence "is below process"
+}
+ends 1 "$LAZYD" serve --pid 4194304 -D "$DIR/empty"
+sentence "No such process"
+
 # ---- inspect --pid ----
 
 ends 0 "$LAZYD" inspect --pid $$
