@@ -174,9 +174,10 @@ void lz_stream_link_say_close(struct lz_stream_link *l)
 
 /* ---- what is received ---- */
 
+/* Whole pages, or else a greeting. */
 static void heard(struct lz_stream *s, bool pages, uint64_t now_ns)
 {
-	/* Who greets us again and again and then sends nothing has not been heard of. */
+	/* Who greets us again and again and then sends no page has not been heard of. */
 	if (pages || !s->greeted)
 		s->heard_ns = now_ns;
 	s->greeted = !pages;
@@ -189,12 +190,14 @@ static uint8_t *payload_at(const struct lz_stream *s, const struct lz_stream_lin
 }
 
 /* @n bytes of payload are where they belong. */
-static void paid(struct lz_stream *s, struct lz_stream_link *l, size_t n)
+static void paid(struct lz_stream *s, struct lz_stream_link *l, size_t n, uint64_t now_ns)
 {
 	size_t at = l->pay.at + n, pages = at / LZ_PS_PAGE;
 
-	if (pages)
+	if (pages) {
+		heard(s, true, now_ns);
 		lz_stream_read_had(s, l, l->pay.tag, l->pay.page, pages);
+	}
 	l->pay.page = (uint8_t)(l->pay.page + pages);
 	l->pay.at = at % LZ_PS_PAGE;
 	s->stats.bytes_wire += n;
@@ -204,7 +207,7 @@ static void paid(struct lz_stream *s, struct lz_stream_link *l, size_t n)
 }
 
 static void happened(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,
-		     const struct lz_asker_event *ev)
+		     const struct lz_asker_event *ev, uint64_t now_ns)
 {
 	switch (ev->type) {
 	case LZ_ASKER_MORE:
@@ -224,11 +227,13 @@ static void happened(struct lz_stream *s, struct lz_ring *ring, struct lz_stream
 		l->pay.at = 0;
 		return;
 	case LZ_ASKER_ZEROS:
+		heard(s, true, now_ns);
 		memset(lz_stream_read_page(s, l, ev->tag, ev->first), 0, ev->nr * LZ_PS_PAGE);
 		lz_stream_read_had(s, l, ev->tag, ev->first, ev->nr);
 		s->stats.pages_zero += ev->nr;
 		break;
 	case LZ_ASKER_LOST:
+		heard(s, true, now_ns);
 		lz_stream_read_lost(s, l, ev->tag, ev->first, ev->nr);
 		break;
 	case LZ_ASKER_REST:
@@ -251,7 +256,7 @@ static void take(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_lin
 		if (a->payload) {
 			taken = (int64_t)(n < a->payload ? n : a->payload);
 			memcpy(payload_at(s, l), p, (size_t)taken);
-			paid(s, l, (size_t)taken);
+			paid(s, l, (size_t)taken, now_ns);
 		} else {
 			taken = lz_asker_take(a, p, n, &ev);
 			if (taken < 0 && l->state == LZ_LINK_GREETING && a->welcome.version) {
@@ -269,7 +274,7 @@ static void take(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_lin
 						now_ns);
 				return;
 			}
-			happened(s, ring, l, &ev);
+			happened(s, ring, l, &ev, now_ns);
 		}
 		p += taken;
 		n -= (size_t)taken;
@@ -316,10 +321,13 @@ void lz_stream_link_receive(struct lz_stream *s, struct lz_ring *ring, struct lz
 			lz_stream_unfit(s, ring, l, "it speaks TLS, and this end does not", now_ns);
 			return;
 		}
-		heard(s, l->state == LZ_LINK_OPEN, now_ns);
+		if (l->state == LZ_LINK_GREETING)
+			heard(s, false, now_ns);
+		else if (s->fruitful) /* else less than a page is no more than a greeting */
+			s->heard_ns = now_ns;
 		direct = (size_t)n < pays ? (size_t)n : pays;
 		if (direct)
-			paid(s, l, direct);
+			paid(s, l, direct, now_ns);
 		take(s, ring, l, (size_t)n - direct, now_ns);
 		if ((size_t)n < pays + behind)
 			return;
