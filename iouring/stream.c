@@ -179,6 +179,12 @@ void lz_stream_second(struct lz_stream *s, uint64_t now_ns)
 	s->bulk_ns = now_ns + BACKOFF_MAX_NS;
 }
 
+/* A peer may answer what it has not been asked yet. */
+static bool is_asking(const struct lz_stream_link *l)
+{
+	return l->state == LZ_LINK_OPEN && l->out_at < l->out_len;
+}
+
 /*
  * Says CLOSE when nothing is awaited any more. A second connection that is not open yet need not
  * be.
@@ -188,7 +194,7 @@ static void say_close(struct lz_stream *s, struct lz_ring *ring)
 	struct lz_stream_link *bulk = &s->link[LZ_STREAM_BULK];
 
 	if (!s->releasing || s->said_close || s->stats.state != LZ_STREAM_UP ||
-	    lz_stream_nr_reads(s))
+	    lz_stream_nr_reads(s) || is_asking(&s->link[LZ_STREAM_DEMAND]) || is_asking(bulk))
 		return;
 	s->said_close = true;
 	if (bulk->state != LZ_LINK_OPEN)

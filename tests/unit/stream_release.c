@@ -6,6 +6,7 @@
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "stream_world.h"
 #include "tests/lib/suite.h"
@@ -52,6 +53,42 @@ START_TEST(released_while_opening)
 	ck_assert_int_eq(state(), LZ_STREAM_OPENING);
 	until_state(LZ_STREAM_RELEASED);
 	ck_assert(peer[0]->giver.closed);
+}
+END_TEST
+
+/* It answers what it has not been asked yet: it is not told the end before that has been sent. */
+START_TEST(release_answered_too_soon)
+{
+	enum { READS = 500 };
+	uint8_t header[LZ_PS_HEADER_MAX];
+	int fd;
+
+	script.narrow = true;
+	script.refuse_second = -EAGAIN;
+	world_open();
+	lz_stream_want(stream, &ring, now_ns);
+	until_state(LZ_STREAM_UP);
+	fd = peer[0]->fd;
+	peer[0]->fd = -1; /* and reads no more */
+	for (unsigned i = 0; i < READS; i++)
+		ck_assert_int_eq(start(i, i, 1, true), 0);
+	turn();
+	for (uint64_t tag = 0; tag < READS; tag++) {
+		struct lz_ps_header h = { LZ_PS_ADD_F, LZ_PS_ZERO, 1, 0, tag << 32 | PID };
+
+		lz_ps_put(LZ_PS_32, &h, header);
+		while (send(fd, header, sizeof(header), MSG_DONTWAIT) < 0)
+			turn();
+	}
+	until_ended(READS);
+	ck_assert_int_eq(result[READS - 1], PAGE);
+	lz_stream_release(stream, &ring, now_ns);
+	turns(2);
+	ck_assert_int_eq(state(), LZ_STREAM_UP);
+	until_deadline();
+	turn();
+	ck_assert_int_eq(state(), LZ_STREAM_RELEASED);
+	close(fd);
 }
 END_TEST
 
@@ -203,6 +240,7 @@ int main(void)
 	tcase_add_loop_test(tc, released, 0, 4);
 	tcase_add_test(tc, released_unused);
 	tcase_add_test(tc, released_while_opening);
+	tcase_add_test(tc, release_answered_too_soon);
 	tcase_add_test(tc, release_unanswered);
 	tcase_add_loop_test(tc, release_cut_off, 0, 2);
 	tcase_add_loop_test(tc, abandoned, 0, 2);
