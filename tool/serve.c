@@ -272,10 +272,16 @@ static void on_term(int nr)
 static void catch_signals(struct serve *s)
 {
 	struct sigaction a = { .sa_handler = on_term };
+	sigset_t ours;
 
 	told = s->server;
 	(void)sigaction(SIGINT, &a, NULL);
 	(void)sigaction(SIGTERM, &a, NULL);
+	/* Whoever has started us may have had them blocked. */
+	(void)sigemptyset(&ours);
+	(void)sigaddset(&ours, SIGINT);
+	(void)sigaddset(&ours, SIGTERM);
+	(void)sigprocmask(SIG_UNBLOCK, &ours, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 

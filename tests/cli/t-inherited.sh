@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # What a careless parent leaves to fill and serve: standard streams that are closed, in whose places their own files must
-# not come to lie; SIGCHLD ignored, by which a keeper would not hear of its worker's death; and connections that are
-# handed over (--ps-socket), whatever is at their other ends, are served and then over. No io_uring, as in a container: that
-# is said at once, in one sentence, in the background too. Without CRIU and as any user: tests/cli/restorer.c stands in for
-# it, and python is the parent and the client.
+# not come to lie; SIGCHLD ignored, by which a keeper would not hear of its worker's death; SIGTERM blocked; connections
+# that are handed over (--ps-socket), whatever is at their other ends, are served and then over. No io_uring, as in a
+# container: that is said at once, in one sentence, in the background too. Without CRIU and as any user:
+# tests/cli/restorer.c stands in for it, and python is the parent and the client.
 # shellcheck source=tests/lib/base.sh
 . "$(dirname "$0")/../lib/base.sh"
 PAGES=4096 PID_IN_IMAGES=1000 BASE=0x200000000000
@@ -29,6 +29,8 @@ if what == "closed":
         os.close(fd)
 elif what == "deaf":
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+elif what == "blocked":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
 elif what == "ringless":
     seccomp = ctypes.CDLL("libseccomp.so.2")
     seccomp.seccomp_init.restype = ctypes.c_void_p
@@ -111,6 +113,11 @@ worker=$(tail -n 1 "$DIR/worker")
 kill -KILL "$worker"
 within 60 has_other_worker || fail "the death of a worker is not noticed"
 restored "SIGCHLD ignored"
+
+run blocked serve -D images -W . -o blocked.log -v
+kill -TERM "$DAEMON_PID"
+within 60 grep -q event=end blocked.log || fail "signals that were blocked stay so"
+over
 
 # handed STATUS KIND: what serve makes of such a connection.
 handed() {
