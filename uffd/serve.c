@@ -109,6 +109,20 @@ static struct task *task_of(const struct lazyd_server *s, const struct lz_source
 	return NULL;
 }
 
+static const char *why_lost(const struct lz_memory_source *from, int64_t result)
+{
+	if (result == -ESTALE)
+		return "the file has been written to since the start";
+	if (result == -ENODATA)
+		return "the file has got a hole there";
+	if (result < 0)
+		return strerror((int)-result);
+	if (from->kind == LZ_FROM_PROCESS)
+		return "the process has ended, or runs another program";
+	return from->kind == LZ_FROM_CALL ? "it has given fewer bytes than it was asked for"
+					  : "the file is shorter than its pagemap says";
+}
+
 /* What becomes of the page is the client's affair;
  * that the source is at fault is only known here. */
 static void lost(void *arg, const struct lz_source *source, uint64_t offset, int64_t result)
@@ -124,11 +138,7 @@ static void lost(void *arg, const struct lz_source *source, uint64_t offset, int
 	(void)snprintf(line, sizeof(line),
 		       "event=bytes-lost source=%s offset=%" PRIu64
 		       " %s; clients are told that its pages are lost",
-		       t->memory->source[i].name, offset,
-		       result == -ESTALE    ? "the file has been written to since the start"
-		       : result == -ENODATA ? "the file has got a hole there"
-		       : result < 0         ? strerror((int)-result)
-					    : "the file is shorter than its pagemap says");
+		       t->memory->source[i].name, offset, why_lost(&t->memory->source[i], result));
 	log_line(arg, LAZYD_LOG_ERROR, line);
 }
 

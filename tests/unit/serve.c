@@ -5,11 +5,15 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "proto/asker.h"
@@ -28,6 +32,8 @@ static struct lz_asker asker;
 /* What was said of each page of the last request: 'b' bytes, 'z' zeros, 'l' lost, '.': nothing. */
 static char said[4096 + 1];
 static uint8_t page_bytes[PAGE];
+static uint8_t a_page[PAGE] __attribute__((aligned(PAGE)));
+static char logged[512]; /* the last line that says of bytes that they are lost */
 
 static void fill_page(uint64_t number, uint8_t *to)
 {
@@ -40,14 +46,40 @@ static void add_piece(struct lazyd_memory *m, uint64_t first, uint64_t nr)
 	ck_assert_int_eq(lazyd_memory_add_piece(m, first * PAGE, nr * PAGE, 0, first * PAGE), 0);
 }
 
-static void setup(void)
+static void note_line(void *arg, enum lazyd_log level, const char *line)
 {
-	struct lazyd_server_options o = { .size = sizeof(o), .identity = IDENTITY };
+	(void)arg;
+	(void)level;
+	if (strstr(line, "event=bytes-lost"))
+		(void)snprintf(logged, sizeof(logged), "%s", line);
+}
+
+/* Drops @m: to one client, whose end is sock. */
+static void serve_memory(struct lazyd_memory *m)
+{
+	struct lazyd_server_options o = { .size = sizeof(o),
+					  .identity = IDENTITY,
+					  .log = note_line };
 	struct lz_asker_options a = { .layout = LZ_PS_32,
 				      .hello = { .version = LZ_HELLO_VERSION, .page_size = PAGE } };
+	int pair[2];
+
+	logged[0] = '\0';
+	ck_assert_int_eq(lazyd_server_new(&server, NULL, &o, NULL), 0);
+	ck_assert_int_eq(lazyd_server_add(server, TASK, m), 0);
+	lazyd_memory_put(m);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
+			 0);
+	ck_assert_int_eq(lazyd_server_accept(server, pair[0]), 0);
+	sock = pair[1];
+	memcpy(a.hello.identity, IDENTITY, sizeof(IDENTITY));
+	lz_asker_init(&asker, &a);
+}
+
+static void setup(void)
+{
 	struct lazyd_memory *m;
 	uint8_t page[PAGE];
-	int pair[2];
 
 	file = memfd_create("memory", MFD_CLOEXEC);
 	ck_assert_int_eq(ftruncate(file, (off_t)FILE_PAGES * PAGE), 0);
@@ -62,15 +94,7 @@ static void setup(void)
 	add_piece(m, 8, 8);
 	add_piece(m, 32, 16);
 	add_piece(m, TWO + LARGE / PAGE, LARGE / PAGE);
-	ck_assert_int_eq(lazyd_server_new(&server, NULL, &o, NULL), 0);
-	ck_assert_int_eq(lazyd_server_add(server, TASK, m), 0);
-	lazyd_memory_put(m);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
-			 0);
-	ck_assert_int_eq(lazyd_server_accept(server, pair[0]), 0);
-	sock = pair[1];
-	memcpy(a.hello.identity, IDENTITY, sizeof(IDENTITY));
-	lz_asker_init(&asker, &a);
+	serve_memory(m);
 }
 
 static void teardown(void)
@@ -183,6 +207,7 @@ START_TEST(cut_short)
 {
 	ck_assert_int_eq(ftruncate(file, 40 * PAGE), 0);
 	ask(0, 66, "8z8l16z16l16z2l");
+	ck_assert_ptr_nonnull(strstr(logged, "has been written to"));
 }
 END_TEST
 
@@ -219,10 +244,35 @@ START_TEST(to_a_criu)
 }
 END_TEST
 
+/* That is said of the process, which has no file to be shorter than something. */
+START_TEST(a_process_that_ends)
+{
+	pid_t child = fork();
+	struct lazyd_memory *m;
+	char path[64];
+
+	if (!child)
+		for (;;)
+			pause();
+	ck_assert_int_gt(child, 0);
+	(void)snprintf(path, sizeof(path), "/proc/%d/mem", (int)child);
+	ck_assert_int_eq(lazyd_memory_new(&m), 0);
+	ck_assert_int_eq(lazyd_memory_add_process(m, open(path, O_RDONLY | O_CLOEXEC), path), 0);
+	ck_assert_int_eq(lazyd_memory_add_piece(m, (uintptr_t)a_page, PAGE, 0, 0), 0);
+	serve_memory(m);
+	ck_assert_int_eq(kill(child, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	ask((uintptr_t)a_page / PAGE, 1, "1l");
+	ck_assert_ptr_nonnull(strstr(logged, " the process has ended"));
+	close(sock);
+	lazyd_server_free(server);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("serve");
-	TCase *t = tcase_create("serve");
+	TCase *t = tcase_create("serve"), *process = tcase_create("process");
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
@@ -230,6 +280,9 @@ int main(void)
 	tcase_add_test(t, cut_short);
 	tcase_add_test(t, written_to);
 	tcase_add_test(t, to_a_criu);
+	tcase_set_timeout(process, 60);
+	tcase_add_test(process, a_process_that_ends);
 	suite_add_tcase(s, t);
+	suite_add_tcase(s, process);
 	return run_suite(s);
 }
