@@ -190,8 +190,18 @@ int lz_service_option(struct lz_service *s, int c)
 	}
 }
 
+/* In the background these are /dev/null. */
+static bool is_standard(const struct lz_service *s, int fd)
+{
+	return s->daemon && !s->resumes && fd >= STDIN_FILENO && fd <= STDERR_FILENO;
+}
+
 int lz_service_check_options(const struct lz_service *s)
 {
+	if (is_standard(s, s->ps_socket) || is_standard(s, s->status_fd))
+		return lz_service_usage(s, "with --daemon descriptors 0 to 2 are /dev/null, so no",
+					is_standard(s, s->ps_socket) ? "--ps-socket"
+								     : "--status-fd");
 	if (s->tls_stray && !s->tls)
 		return lz_service_usage(s, "without --tls nothing is encrypted, so no",
 					s->tls_stray);

@@ -49,6 +49,10 @@ ends 2 "$LAZYD" fill --on-lost=pray
 sentence pray
 ends 2 "$LAZYD" fill --status-fd 77
 sentence 77
+ends 2 "$LAZYD" fill --status-fd 1 --daemon
+sentence --status-fd
+ends 2 "$LAZYD" serve --ps-socket 0 -d
+sentence --ps-socket
 ends 2 "$LAZYD" fill --no-such-option
 ends 1 "$LAZYD" fill -D "$DIR/nowhere"
 sentence nowhere
