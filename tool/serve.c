@@ -269,6 +269,7 @@ static void on_term(int nr)
 	lazyd_server_stop(told);
 }
 
+/* From before there is a socket, which would be left behind, and a reader who may go. */
 static void catch_signals(struct serve *s)
 {
 	struct sigaction a = { .sa_handler = on_term };
@@ -301,19 +302,20 @@ static int serve(struct serve *s)
 	bool shows = !s->service.daemon && !s->service.no_progress && isatty(STDERR_FILENO);
 	bool finishing = false;
 	struct lazyd_server_stats n;
-	int r;
+	int r = 1;
 
-	do {
-		r = lazyd_server_turn(s->server, shows ? LOOK_NS : -1);
-		if (shows)
-			show(s);
+	while (r > 0 && nr_terms < 2) {
+		/* It may have come before there was anything to be stopped. */
 		if (nr_terms && !finishing) {
 			finishing = true;
 			lz_log_say(&s->service.log, LAZYD_LOG_WARN,
 				   "event=signal no new clients; once more: end now");
 			lazyd_server_finish(s->server);
 		}
-	} while (r > 0 && nr_terms < 2);
+		r = lazyd_server_turn(s->server, shows ? LOOK_NS : -1);
+		if (shows)
+			show(s);
+	}
 	if (shows)
 		(void)fputc('\n', stderr);
 	if (r < 0)
@@ -367,8 +369,10 @@ int lz_tool_serve(int argc, char **argv)
 	(void)close(images);
 	if (!r)
 		r = lz_service_ring(&s.service);
-	if (!r)
+	if (!r) {
+		catch_signals(&s);
 		r = start_listening(&s);
+	}
 	if (!r) {
 		announce(&s);
 		r = lz_service_daemonize(&s.service);
@@ -376,7 +380,6 @@ int lz_tool_serve(int argc, char **argv)
 	if (!r)
 		r = hand_over(&s);
 	if (!r) {
-		catch_signals(&s);
 		lz_confine_enter(&s.service.log, LZ_CONFINE_SERVE,
 				 s.listen_fd >= 0 ? lz_addr_file(&s.at) : NULL, NULL);
 		lz_service_ready(&s.service);

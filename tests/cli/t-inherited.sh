@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # What a careless parent leaves to fill and serve: standard streams that are closed, in whose places their own files must
-# not come to lie; SIGCHLD ignored, by which a keeper would not hear of its worker's death; SIGTERM blocked; connections
-# that are handed over (--ps-socket), whatever is at their other ends, are served and then over. No io_uring, as in a
-# container: that is said at once, in one sentence, in the background too. Without CRIU and as any user:
-# tests/cli/restorer.c stands in for it, and python is the parent and the client.
+# not come to lie; SIGCHLD ignored, by which a keeper would not hear of its worker's death; SIGTERM blocked, or there at
+# once; connections that are handed over (--ps-socket), whatever is at their other ends, are served and then over. No
+# io_uring, as in a container: that is said at once, in one sentence, in the background too. Without CRIU and as any
+# user: tests/cli/restorer.c stands in for it, and python is the parent and the client.
 # shellcheck source=tests/lib/base.sh
 . "$(dirname "$0")/../lib/base.sh"
 PAGES=4096 PID_IN_IMAGES=1000 BASE=0x200000000000
@@ -100,7 +100,8 @@ run closed serve -D images -W . --daemon --pidfile pid -o serve.log -v
 over
 DAEMON_PID=$(cat pid)
 port=$(sed -n 's/.*event=listening address=.*:\([0-9]*\)$/\1/p' serve.log)
-/usr/bin/python3 "$DIR/client" "$port" $PID_IN_IMAGES $BASE images >"$DIR/out" 2>&1 || fail "a client of a server with closed streams"
+/usr/bin/python3 "$DIR/client" "$port" $PID_IN_IMAGES $BASE images >"$DIR/out" 2>&1 ||
+	fail "a client of a server with closed streams"
 kill -TERM "$DAEMON_PID"
 within 60 grep -q event=end serve.log || fail "the server does not end"
 
@@ -118,6 +119,26 @@ run blocked serve -D images -W . -o blocked.log -v
 kill -TERM "$DAEMON_PID"
 within 60 grep -q event=end blocked.log || fail "signals that were blocked stay so"
 over
+
+# As soon as it is heard of; and a reader of its standard output who has had enough is no reason to die.
+/usr/bin/python3 - "$LAZYD" "$DIR/socket" <<'END' >"$DIR/out" 2>&1 || fail "signals before it serves"
+import os, subprocess, sys
+
+serve = [sys.argv[1], "serve", "-D", "images", "-W", ".", "-o", "early.log", "-v", "--address", sys.argv[2]]
+for _ in range(5):
+    p = subprocess.Popen(serve, stdout=subprocess.PIPE)
+    p.stdout.readline()
+    p.terminate()
+    assert p.wait(60) == 0 and not os.path.exists(sys.argv[2])
+mute, say = os.pipe()
+os.close(mute)
+ready, tell = os.pipe()
+p = subprocess.Popen(serve + ["--status-fd", str(tell)], stdout=say, pass_fds=[tell])
+os.close(tell)
+assert os.read(ready, 1) == b"\0"
+p.terminate()
+assert p.wait(60) == 0
+END
 
 # handed STATUS KIND: what serve makes of such a connection.
 handed() {
