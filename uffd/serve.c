@@ -226,10 +226,9 @@ int lazyd_server_new(struct lazyd_server **out, struct lazyd_images *images,
 	struct lz_why w = { 0 };
 	int r;
 
-	if (!out || !options || !lz_sized_take(&o, sizeof(o), options, options->size))
-		return -EINVAL;
-	if (!images && !o.identity)
-		return -EINVAL;
+	if (!out || !options || !lz_sized_take(&o, sizeof(o), options, options->size) ||
+	    (!images && !o.identity))
+		return lz_sized_refuse(why ? why->text : NULL);
 	s = calloc(1, sizeof(*s));
 	if (!s) {
 		if (why)

@@ -6,6 +6,7 @@
 #ifndef LZ_SIZED_H
 #define LZ_SIZED_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -26,6 +27,15 @@ static inline bool lz_sized_take(void *to, size_t room, const void *from, size_t
 	memset(to, 0, room);
 	memcpy(to, from, size < room ? size : room);
 	return true;
+}
+
+/* Such options are not taken: -EINVAL, with a sentence for who has room for one (or NULL). */
+static inline int lz_sized_refuse(char *text)
+{
+	if (text)
+		(void)strcpy(text, "an argument is missing, or the options are longer than this "
+				   "library knows");
+	return -EINVAL;
 }
 
 /* What is filled in for a caller; 0 where this version knows of nothing. */

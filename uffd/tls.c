@@ -18,7 +18,7 @@ int lazyd_tls_new(struct lazyd_tls **out, const struct lazyd_tls_options *option
 	int r;
 
 	if (!out || !options || !lz_sized_take(&o, sizeof(o), options, options->size))
-		return -EINVAL;
+		return lz_sized_refuse(why ? why->text : NULL);
 	r = lz_tls_new(&t,
 		       &(struct lz_tls_options){ .cacert = o.cacert,
 						 .cacrl = o.cacrl,

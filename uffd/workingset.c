@@ -161,9 +161,7 @@ int lazyd_workingset_read(struct lazyd_workingset **out, int fd, struct lazyd_wh
 	int64_t len;
 	int r;
 
-	if (!bytes)
-		return -ENOMEM;
-	len = read_all(fd, bytes, max);
+	len = bytes ? read_all(fd, bytes, max) : -ENOMEM;
 	r = len < 0 ? (int)len : lz_wset_parse(&w, bytes, (size_t)len);
 	if (!r)
 		r = take(out, &w);

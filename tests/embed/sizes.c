@@ -56,7 +56,10 @@ int main(void)
 	} longer;
 	struct lazyd_options o = { .size = sizeof(o) };
 	struct lazyd_server_options so = { .size = 4 };
+	struct lazyd_tls_options to = { .size = 4 };
+	struct lazyd_why why = { "" };
 	struct lazyd_server *server;
+	struct lazyd_tls *tls;
 	struct lazyd *l;
 
 	OWN_MUST(new_with(sizeof(o), 0) == 0);
@@ -67,6 +70,16 @@ int main(void)
 	OWN_MUST(new_with(sizeof(o) + LONGER, 0) == 0);
 	OWN_MUST(new_with(sizeof(o) + LONGER, 1) == -EINVAL);
 	OWN_MUST(lazyd_server_new(&server, NULL, &so, NULL) == -EINVAL);
+	/* What is printed where that fails has a sentence in it. */
+	OWN_MUST(lazyd_server_new(&server, NULL, &so, &why) == -EINVAL);
+	OWN_MUST(strstr(why.text, "longer than this library knows"));
+	so.size = sizeof(so);
+	(void)strcpy(why.text, "");
+	OWN_MUST(lazyd_server_new(&server, NULL, &so, &why) == -EINVAL);
+	OWN_MUST(strstr(why.text, "an argument is missing"));
+	(void)strcpy(why.text, "");
+	OWN_MUST(lazyd_tls_new(&tls, &to, &why) == -EINVAL);
+	OWN_MUST(why.text[0]);
 
 	OWN_MUST(!lazyd_new(&l, &o));
 	shorter_figures(l, sizeof(uint64_t));
