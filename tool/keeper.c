@@ -55,10 +55,12 @@ static void set_phase(struct lz_session *s, enum lz_fill_phase phase)
 	lz_session_kick(s);
 }
 
-static void abandon(struct lz_session *s, int status)
+/* Nobody else comes: the worker gives up what is owed by then, and would not look for more. */
+static void abandon(struct lz_fill *f, int status)
 {
-	s->status = status;
-	set_phase(s, LZ_FILL_ABANDON);
+	f->session->status = status;
+	(f->o.vm.socket ? lz_firecracker_end : lz_restorer_refuse)(f);
+	set_phase(f->session, LZ_FILL_ABANDON);
 }
 
 /* ---- the worker ---- */
@@ -273,37 +275,7 @@ static void on_signals(struct keeper *k)
 	if (k->f->worker && waitpid(k->f->worker, &status, WNOHANG) == k->f->worker)
 		worker_died(k, status);
 	if (s->nr_terms > 1 && s->phase != LZ_FILL_ABANDON)
-		abandon(s, LZ_EXIT_LOST);
-}
-
-static void hear_restorer(struct lz_fill *f)
-{
-	struct lz_session *s = f->session;
-	int r = lz_restorer_receive(f);
-
-	s->heard_ns = lz_out_now();
-	if (!r)
-		return;
-	if (r > 0) {
-		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=restore-finished");
-		set_phase(s, LZ_FILL_RUNNING);
-	} else {
-		abandon(s, LZ_EXIT_FAILED);
-	}
-	lz_restorer_hang_up(f);
-}
-
-static void on_restorer(struct lz_fill *f, bool connects, bool speaks)
-{
-	struct lz_session *s = f->session;
-
-	if (connects && lz_restorer_accept(f))
-		abandon(s, LZ_EXIT_FAILED);
-	/* Who is turned away is not a sign of life. */
-	if (connects && s->restorer_fd >= 0)
-		s->heard_ns = lz_out_now();
-	if (speaks)
-		hear_restorer(f);
+		abandon(k->f, LZ_EXIT_LOST);
 }
 
 static bool is_restoring(const struct lz_fill *f)
@@ -311,27 +283,18 @@ static bool is_restoring(const struct lz_fill *f)
 	return f->session->phase == LZ_FILL_RESTORING;
 }
 
-static void check_patience(struct lz_fill *f)
+static void attend_restorer(struct lz_fill *f, bool connects, bool speaks)
 {
-	struct lz_session *s = f->session;
-	uint64_t limit = (uint64_t)f->o.restore_timeout_s * UINT64_C(1000000000);
+	int r = is_restoring(f) ? lz_restorer_attend(f, connects, speaks) : 0;
 
-	if (!is_restoring(f))
-		return;
-	if (s->nr_terms && s->listen_fd >= 0) {
-		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO,
-			   "event=stopped before any restore came");
-		set_phase(s, LZ_FILL_ABANDON); /* of nothing */
-		lz_restorer_unlisten(f);
-	} else if (limit && lz_out_now() - s->heard_ns > limit) {
-		lz_log_say(
-			&f->o.service.log, LAZYD_LOG_ERROR,
-			s->listen_fd >= 0
-				? "event=restore-never-came waited_s=%u (--restore-timeout; 0: for ever)"
-				: "event=restore-stalled waited_s=%u (--restore-timeout; 0: for ever)",
-			f->o.restore_timeout_s);
-		abandon(s, LZ_EXIT_FAILED);
-		lz_restorer_unlisten(f);
+	if (r == -ECANCELED) {
+		lz_restorer_refuse(f);
+		set_phase(f->session, LZ_FILL_ABANDON); /* of nothing */
+	} else if (r < 0) {
+		abandon(f, LZ_EXIT_FAILED);
+	} else if (r) {
+		set_phase(f->session, LZ_FILL_RUNNING);
+		lz_restorer_hang_up(f);
 	}
 }
 
@@ -341,7 +304,7 @@ static void attend_guests(struct lz_fill *f)
 	int r = lz_firecracker_attend(f);
 
 	if (r < 0 && is_restoring(f))
-		abandon(s, r == -ENOLINK ? LZ_EXIT_LOST : LZ_EXIT_FAILED);
+		abandon(f, r == -ENOLINK ? LZ_EXIT_LOST : LZ_EXIT_FAILED);
 	else if (r && is_restoring(f))
 		set_phase(s, LZ_FILL_RUNNING);
 }
@@ -378,14 +341,13 @@ static void look(struct keeper *k)
 	if (most >= 0 && (timeout < 0 || most < timeout))
 		timeout = most;
 	if (poll(p, nr, timeout) < 0 && errno != EINTR)
-		abandon(s, LZ_EXIT_FAILED);
+		abandon(f, LZ_EXIT_FAILED);
 	if (p[0].revents)
 		on_signals(k);
 	if (serves_vms) {
 		attend_guests(f);
 	} else {
-		on_restorer(f, p[1].revents, p[2].revents);
-		check_patience(f);
+		attend_restorer(f, p[1].revents, p[2].revents);
 	}
 	watch_worker(k);
 	check_checker(k);
@@ -480,7 +442,8 @@ int lz_keeper_succeed(struct lz_fill *f, const char *event)
 	sweep_descriptors(s);
 	(f->o.vm.socket ? lz_firecracker_succeed : lz_restorer_succeed)(f);
 	/* What is in the inbox does not make the socket readable. */
-	on_restorer(f, false, s->restorer_fd >= 0);
+	if (!f->o.vm.socket)
+		attend_restorer(f, false, s->restorer_fd >= 0);
 	lz_store_ready();
 	f->worker = 0;
 	if (r || s->keeper_pidfd < 0 || ++s->nr_early > EARLY_MAX)

@@ -120,10 +120,16 @@ bool lz_restorer_admits(const struct lz_fill *f, int fd)
 int lz_restorer_accept(struct lz_fill *f)
 {
 	struct lz_session *s = f->session;
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), r;
 
-	if (fd < 0)
-		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
+	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
+		return 0;
+	if (fd < 0) {
+		r = -errno;
+		lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
+			   "event=accept error=\"%s\" no restore can be taken", strerror(-r));
+		return r;
+	}
 	if (!lz_restorer_admits(f, fd)) {
 		(void)close(fd);
 		return 0;
@@ -165,7 +171,9 @@ void lz_restorer_succeed(struct lz_fill *f)
 	} else if (s->restorer_fd >= 0 && s->listen_fd >= 0) {
 		connected(f);
 	}
-	if (s->restorer_fd >= 0 && s->nr_said && s->said[s->nr_said - 1].type == LZ_SAID_UFFD)
+	/* Not after the next message has been asked for: what comes then may be behind that. */
+	if (s->restorer_fd >= 0 && s->nr_said && s->said[s->nr_said - 1].type == LZ_SAID_UFFD &&
+	    s->inbox.number != s->nr_said + 1)
 		lz_inbox_drop_parcel(s->restorer_fd);
 }
 
@@ -309,4 +317,89 @@ int lz_restorer_receive(struct lz_fill *f)
 			"event=restore-failed error=\"%s\" the restorer does not speak CRIU's lazy-pages protocol",
 			strerror(-r));
 	return r == 2 ? 1 : r;
+}
+
+/* ---- a restore, from the first word to the last ---- */
+
+/* Not to wait for ever for one that does not come, or not on. */
+static int check_patience(struct lz_fill *f)
+{
+	struct lz_session *s = f->session;
+	uint64_t limit = (uint64_t)f->o.restore_timeout_s * UINT64_C(1000000000);
+
+	if (s->nr_terms && s->listen_fd >= 0) {
+		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO,
+			   "event=stopped before any restore came");
+		return -ECANCELED;
+	}
+	if (!limit || lz_out_now() - s->heard_ns <= limit)
+		return 0;
+	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
+		   s->listen_fd >= 0
+			   ? "event=restore-never-came waited_s=%u (--restore-timeout; 0: for ever)"
+			   : "event=restore-stalled waited_s=%u (--restore-timeout; 0: for ever)",
+		   f->o.restore_timeout_s);
+	return -ETIME;
+}
+
+int lz_restorer_attend(struct lz_fill *f, bool connects, bool speaks)
+{
+	struct lz_session *s = f->session;
+	int r = connects ? lz_restorer_accept(f) : 0;
+
+	/* Who is turned away is not a sign of life. */
+	if (speaks || (connects && s->restorer_fd >= 0))
+		s->heard_ns = lz_out_now();
+	if (!r && speaks)
+		r = lz_restorer_receive(f);
+	if (!r)
+		r = check_patience(f);
+	if (r > 0)
+		lz_log_say(&f->o.service.log, LAZYD_LOG_INFO, "event=restore-finished");
+	return r;
+}
+
+/* Whose userfaultfd it is that comes with what nobody has heard. How many processes were killed. */
+static unsigned kill_sender(struct lz_control *control)
+{
+	static const struct lz_parcel NONE = { -1, -1, -1 };
+	struct lz_parcel p;
+	unsigned n = 0;
+	int pidfd;
+
+	lz_parcel_open(control, &p);
+	pidfd = p.pidfd < 0 && p.pid > 0 ? pidfd_open(p.pid) : -1;
+	if (p.uffd >= 0 && (p.pidfd >= 0 || pidfd >= 0))
+		n = lz_last_kill_tree(p.pidfd >= 0 ? p.pidfd : pidfd);
+	if (pidfd >= 0)
+		(void)close(pidfd);
+	lz_parcel_close_others(control, &NONE);
+	return n;
+}
+
+void lz_restorer_refuse(struct lz_fill *f)
+{
+	struct lz_session *s = f->session;
+	char what[sizeof(int32_t)];
+	struct iovec io = { .iov_base = what, .iov_len = sizeof(what) };
+	struct lz_control control = { 0 };
+	struct msghdr h = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = &control };
+	unsigned n = 0;
+
+	if (s->listen_fd >= 0)
+		(void)lz_restorer_accept(f);
+	lz_restorer_unlisten(f);
+	if (s->restorer_fd < 0)
+		return;
+	/* From here on it cannot send. */
+	(void)shutdown(s->restorer_fd, SHUT_RD);
+	while ((h.msg_controllen = sizeof(control),
+		recvmsg(s->restorer_fd, &h, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) > 0)) {
+		n += kill_sender(&control);
+		memset(&control, 0, sizeof(control));
+	}
+	if (n)
+		lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
+			   "event=killed-tasks count=%u reason=\"their restore has failed\"", n);
+	lz_restorer_hang_up(f);
 }

@@ -312,6 +312,14 @@ bool lz_restorer_admits(const struct lz_fill *f, int fd);
 int lz_restorer_receive(struct lz_fill *f);
 void lz_restorer_hang_up(struct lz_fill *f);
 void lz_restorer_unlisten(struct lz_fill *f);
+/*
+ * All of it, when the socket @connects or the connection @speaks, or time goes by. 1: the restore is
+ * finished; 0; -errno: there will be none, and the reason is logged; -ECANCELED: and none was begun.
+ */
+int lz_restorer_attend(struct lz_fill *f, bool connects, bool speaks);
+/* Hangs up on a restore that will not be. Tasks whose userfaultfds nobody has taken would read zeros
+ * if it does not notice: they are killed. */
+void lz_restorer_refuse(struct lz_fill *f);
 /* After a keeper's death: a connection that it accepted and did not note is taken, one that it was
  * about to close is closed. */
 void lz_restorer_succeed(struct lz_fill *f);

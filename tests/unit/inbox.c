@@ -38,8 +38,11 @@
 enum { A = 100, B = 300, DEAD = 200, NR_SAID = 6 };
 /* What one who dies may leave open until all is over: a pidfd or two, never a userfaultfd. */
 enum { LEFT_MAX = 2 };
-/* In each of the two; INBOX_STRIDE=1 dies after every instruction, for minutes. */
-enum { DEATHS = 60 };
+/* Of each kind; INBOX_STRIDE=1 dies after every instruction, for minutes. */
+enum { DEATHS = 40 };
+/* How time is counted: by instructions, or by the begins and ends of system calls, each of them. */
+static const enum __ptrace_request STEP[] = { PTRACE_SINGLESTEP, PTRACE_SYSCALL };
+enum { NR_STEPS = 2 };
 
 static struct lz_fill f;
 static struct lz_fill_task tasks[3];
@@ -85,9 +88,9 @@ static void say_all(int sock)
 {
 	say(sock, A);
 	give(sock, 0);
-	say(sock, -DEAD);
 	say(sock, B);
 	give(sock, 1);
+	say(sock, -DEAD);
 	say(sock, RESTORER_FINISHED);
 }
 
@@ -121,10 +124,10 @@ static void end(void)
 }
 
 /*
- * Runs @what in a keeper that dies after *steps instructions, and shares its descriptors (@flags:
+ * Runs @what in a keeper that dies after *steps of @how, and shares its descriptors (@flags:
  * CLONE_FILES) or takes them with it. False if it was over before that: after *steps then.
  */
-static bool dies(int (*what)(struct lz_fill *), unsigned long *steps, unsigned long flags)
+static bool dies(int (*what)(struct lz_fill *), int how, unsigned long *steps, unsigned long flags)
 {
 	pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
 	int status;
@@ -139,7 +142,7 @@ static bool dies(int (*what)(struct lz_fill *), unsigned long *steps, unsigned l
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert(WIFSTOPPED(status));
 	for (unsigned long n = 0; n < *steps; n++) {
-		ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+		ck_assert_int_eq(ptrace(STEP[how], pid, NULL, NULL), 0);
 		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 		if (WIFEXITED(status)) {
 			*steps = n;
@@ -150,6 +153,12 @@ static bool dies(int (*what)(struct lz_fill *), unsigned long *steps, unsigned l
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	return true;
+}
+
+/* Of a test that has killed at all. */
+static unsigned least_deaths(int how)
+{
+	return STEP[how] == PTRACE_SYSCALL ? 4 : DEATHS / 2;
 }
 
 static void is_uffd(const struct lz_said *m, uint32_t task, unsigned which)
@@ -172,18 +181,20 @@ static void is_complete(void)
 	ck_assert_uint_eq(f.session->nr_said, NR_SAID);
 	ck_assert(m[0].type == LZ_SAID_TASK && m[0].task == 0);
 	is_uffd(&m[1], 0, 0);
-	ck_assert(m[2].type == LZ_SAID_DEAD && m[2].task == 1);
-	ck_assert(m[3].type == LZ_SAID_TASK && m[3].task == 2);
-	is_uffd(&m[4], 2, 1);
+	ck_assert(m[2].type == LZ_SAID_TASK && m[2].task == 2);
+	is_uffd(&m[3], 2, 1);
+	ck_assert(m[4].type == LZ_SAID_DEAD && m[4].task == 1);
 	ck_assert_uint_eq(m[5].type, LZ_SAID_FINISHED);
 	ck_assert_uint_eq(f.nr_reported, 3);
 }
 
-/* So many instructions between the deaths of a program of @length of them. */
-static unsigned long stride(unsigned long length)
+/* So many steps between the deaths of a program of @length of them. */
+static unsigned long stride(int how, unsigned long length)
 {
 	const char *given = getenv("INBOX_STRIDE");
 
+	if (STEP[how] == PTRACE_SYSCALL)
+		return 1;
 	return given ? strtoul(given, NULL, 10) : length / DEATHS + 1;
 }
 
@@ -219,7 +230,7 @@ START_TEST(killed_while_it_receives)
 		unsigned long steps = n ? (n - 1) * step : ULONG_MAX;
 		int sock = begin_connected();
 
-		deaths += dies(lz_restorer_receive, &steps, CLONE_FILES);
+		deaths += dies(lz_restorer_receive, _i, &steps, CLONE_FILES);
 		lz_restorer_succeed(&f);
 		ck_assert_int_eq(lz_restorer_receive(&f), 1);
 		is_complete();
@@ -228,9 +239,9 @@ START_TEST(killed_while_it_receives)
 		ck_assert_uint_le(fds_count(), before + LEFT_MAX);
 		close_from(before);
 		length = n ? length : steps;
-		step = stride(length);
+		step = stride(_i, length);
 	}
-	ck_assert_uint_gt(deaths, DEATHS / 2);
+	ck_assert_uint_gt(deaths, least_deaths(_i));
 }
 END_TEST
 
@@ -301,7 +312,7 @@ START_TEST(killed_with_all_its_descriptors)
 		unsigned long steps = n ? (n - 1) * step : ULONG_MAX;
 		int sock = begin_connected();
 
-		deaths += dies(lz_restorer_receive, &steps, 0);
+		deaths += dies(lz_restorer_receive, _i, &steps, 0);
 		restore_kept(manager);
 		lz_inbox_lose_descriptors(&f.session->inbox, f.session->nr_said);
 		lz_restorer_succeed(&f);
@@ -314,9 +325,9 @@ START_TEST(killed_with_all_its_descriptors)
 		ck_assert_uint_le(fds_count(), before + 1 + LEFT_MAX);
 		close_from(before);
 		length = n ? length : steps;
-		step = stride(length);
+		step = stride(_i, length);
 	}
-	ck_assert_uint_gt(deaths, DEATHS / 2);
+	ck_assert_uint_gt(deaths, least_deaths(_i));
 	(void)close(manager);
 	ck_assert_int_eq(unsetenv("NOTIFY_SOCKET"), 0);
 }
@@ -341,7 +352,7 @@ START_TEST(killed_while_it_accepts)
 		sock = restorer_connect();
 		ck_assert_int_ge(sock, 0);
 		say_all(sock);
-		deaths += dies(accept_one, &steps, CLONE_FILES);
+		deaths += dies(accept_one, _i, &steps, CLONE_FILES);
 		lz_restorer_succeed(&f);
 		if (f.session->restorer_fd < 0)
 			ck_assert_int_eq(lz_restorer_accept(&f), 0);
@@ -357,9 +368,9 @@ START_TEST(killed_while_it_accepts)
 		(void)close(sock);
 		ck_assert_uint_eq(fds_count(), before);
 		length = n ? length : steps;
-		step = stride(length);
+		step = stride(_i, length);
 	}
-	ck_assert_uint_gt(deaths, DEATHS / 2);
+	ck_assert_uint_gt(deaths, least_deaths(_i));
 }
 END_TEST
 
@@ -370,9 +381,9 @@ int main(void)
 
 	tcase_set_timeout(t, 600);
 	tcase_add_checked_fixture(t, set_up, tear_down);
-	tcase_add_test(t, killed_while_it_receives);
-	tcase_add_test(t, killed_with_all_its_descriptors);
-	tcase_add_test(t, killed_while_it_accepts);
+	tcase_add_loop_test(t, killed_while_it_receives, 0, NR_STEPS);
+	tcase_add_loop_test(t, killed_with_all_its_descriptors, 0, NR_STEPS);
+	tcase_add_loop_test(t, killed_while_it_accepts, 0, NR_STEPS);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
