@@ -50,3 +50,28 @@ daemon
 kill -TERM "$DAEMON_PID"
 daemon_ok 20
 report "mode=before"
+
+# In the midst of a restore, which waits in a script of CRIU's until that is over: it fails, and nothing is left of it.
+cat >"$DIR/script" <<END
+#!/bin/sh
+[ "\$CRTOOLS_SCRIPT_ACTION" = post-restore ] || exit 0
+kill -TERM "\$(cat "$DIR/keeper")"
+read -r _ <"$DIR/more"
+kill -TERM "\$(cat "$DIR/keeper")"
+read -r _ <"$DIR/more"
+exit 0
+END
+chmod +x "$DIR/script"
+mkfifo "$DIR/more"
+exec 6<>"$DIR/more"
+daemon
+echo "$DAEMON_PID" >"$DIR/keeper"
+(
+	within 20 signals_seen 1 && echo >&6
+	within 20 signals_seen 2 && echo >&6
+) &
+try_restore --action-script "$DIR/script" && fail "it was restored, and the daemon has given up"
+within 20 is_gone "$PID" || fail "the failed restore has left process $PID"
+daemon_failed 20
+[ "$DAEMON_RC" = 3 ] || fail "the daemon ended with $DAEMON_RC, not 3"
+report "mode=midst reason=\"$REASON\""
