@@ -93,13 +93,32 @@ static bool slay(int pidfd)
 	       (!syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) || errno == ESRCH);
 }
 
+/* As long as there is room it is zero: that is how much has come,
+ * for whoever comes after a death too. */
+static ssize_t receive(struct lz_guest *g)
+{
+	size_t have = strnlen(g->text, LZ_HANDSHAKE_MAX);
+	struct iovec io = { .iov_base = g->text + have, .iov_len = LZ_HANDSHAKE_MAX - have };
+	struct msghdr h = { .msg_iov = &io, .msg_iovlen = 1 };
+
+	if (!have) {
+		h.msg_control = g->control.bytes;
+		h.msg_controllen = sizeof(g->control.bytes);
+	}
+	return recvmsg(g->conn, &h, MSG_CMSG_CLOEXEC);
+}
+
 void lz_vm_refuse(struct lz_fill *f, struct lz_guest *g, const char *sentence)
 {
 	static const struct lz_parcel NONE = { -1, -1, -1 };
-	struct lz_control control = g->control;
+	struct lz_control control;
 	struct lz_parcel p;
 	bool slain;
 
+	/* Whether it waits for pages is in what nobody has heard. */
+	if (!*g->text)
+		(void)receive(g);
+	control = g->control;
 	lz_parcel_open(&control, &p);
 	slain = p.uffd >= 0 && slay(g->pidfd);
 	lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=vm-refused pid=%d %s: %s",
@@ -179,20 +198,11 @@ static void judge(struct lz_fill *f, struct lz_guest *g)
 		welcome(f, g, &regions);
 }
 
-/* As long as there is room it is zero: that is how much has come,
- * for whoever comes after a death too. */
 static void hear(struct lz_fill *f, struct lz_guest *g)
 {
 	size_t have = strnlen(g->text, LZ_HANDSHAKE_MAX);
-	struct iovec io = { .iov_base = g->text + have, .iov_len = LZ_HANDSHAKE_MAX - have };
-	struct msghdr h = { .msg_iov = &io, .msg_iovlen = 1 };
-	ssize_t n;
+	ssize_t n = receive(g);
 
-	if (!have) {
-		h.msg_control = g->control.bytes;
-		h.msg_controllen = sizeof(g->control.bytes);
-	}
-	n = recvmsg(g->conn, &h, MSG_CMSG_CLOEXEC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0)

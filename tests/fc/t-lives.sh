@@ -89,6 +89,28 @@ vm
 [ $? = 137 ] || fail "a VM of a changed memory file was not killed"
 fill_stops 3
 
+# ---- it is told to give up while VMs come: none of those waits for ever ----
+
+ROW="given up while they come"
+# They have said what they want, and touch their memory.
+have_come() {
+	local pid
+	for pid in "${PIDS[@]: -3}"; do grep -qs userfault "/proc/$(pgrep -P "$pid")/wchan" || return 1; done
+}
+fill --memory "$TRUTH"
+kill -STOP "$FILL_PID"
+for i in late1 late2 late3; do start_vm $i; done
+within 20 have_come || fail "they do not wait for pages"
+kill -TERM "$FILL_PID"
+kill -INT "$FILL_PID"
+kill -CONT "$FILL_PID"
+for pid in "${PIDS[@]: -3}"; do
+	within 20 is_dead "$pid" || fail "a VM that nobody will serve waits"
+	wait "$pid" 2>/dev/null
+	[ $? = 137 ] || fail "a VM that nobody will serve was not killed"
+done
+fill_ends 3
+
 # ---- lazyd dies ----
 
 ROW="its worker dies"
