@@ -265,10 +265,19 @@ static int open_stats(struct lz_service *s)
 	return -1;
 }
 
+/* That must not be closed, for what is opened next would be taken for it. */
+static void copy_standard(int *fd)
+{
+	if (*fd >= STDIN_FILENO && *fd <= STDERR_FILENO)
+		*fd = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
 int lz_service_enter(struct lz_service *s, int *images)
 {
 	const char *work = s->work_dir ? s->work_dir : s->images_dir;
 
+	copy_standard(&s->status_fd);
+	copy_standard(&s->ps_socket);
 	*images = open(s->images_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*images < 0) {
 		lz_out_error("images directory %s (-D): %s", s->images_dir, strerror(errno));

@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A fill that was started in an odd way: with standard output as --status-fd. Worker and keeper are killed, before the
+# restore and in it: others follow, every byte is right, and what is written there is not written elsewhere.
+. "$(dirname "$0")/lib.sh"
+[ "$DAEMON" = lazyd ] || skip "this is about lazyd's own processes"
+
+# filled_under HOW LOG COMMAND...: a fill that COMMAND starts.
+filled_under() {
+	local how=$1 log=$2 fd file
+	UNDER=("${@:3}")
+	rm -rf "$DIR/images" && mkdir "$DIR/images"
+	work fill 64 1
+	dump
+	daemon -o "$log" --no-sweep
+	pair
+	kill_worker || fail "$how: over before any restore"
+	restore
+	for fd in 0 1 2; do
+		file=$(readlink "/proc/$KEEPER/fd/$fd")
+		case $file in
+		/dev/null | "$DIR/daemon.out" | "$DIR/status") ;;
+		*) fail "$how: descriptor $fd is $file" ;;
+		esac
+	done
+	kill_worker || fail "$how: over before it was touched"
+	kill_keeper || fail "$how: over before it was touched"
+	go
+	answer_ok 60
+	succession_ok 60
+	report "how=$how $ANSWER"
+}
+
+# shellcheck disable=SC2016 # that shell's
+filled_under status-fd daemon.log bash -c 'exec "$@" --status-fd 1 >&9' status
