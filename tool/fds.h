@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Allows as many descriptors as this process may allow itself: each task or VM takes three. */
+void lz_fds_raise_limit(void);
 /*
  * Calls @see for each descriptor but the three standard ones, with what /proc says that it is:
  * "anon_inode:[userfaultfd]", a path; "" where that cannot be read. @see may close it. 0, or

@@ -314,8 +314,11 @@ static int fill(struct lz_fill *f, int argc, char **argv)
 int lz_tool_fill(int argc, char **argv)
 {
 	struct lz_fill f = { .record.fd = -1 };
-	int r = lz_upgrade_begin(&f);
+	int r;
 
+	/* Before a store gives numbers back that one before had with more of them allowed. */
+	lz_fds_raise_limit();
+	r = lz_upgrade_begin(&f);
 	if (!r)
 		r = fill(&f, argc, argv);
 	/* It could when it was asked; now somebody else must end what cannot be gone on with. */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -112,17 +111,6 @@ int lz_guest_check_options(const struct lz_fill_options *o)
 
 /* ---- their memory ---- */
 
-/* Three descriptors a VM. */
-static void raise_descriptors(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l))
-		return;
-	l.rlim_cur = l.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &l);
-}
-
 static bool is_others(const struct lz_snapshot *s)
 {
 	struct stat st;
@@ -156,7 +144,6 @@ int lz_guest_open_files(struct lz_fill *f)
 
 	if (!vm->socket)
 		return LZ_EXIT_OK;
-	raise_descriptors();
 	if (snprintf(address, sizeof(address), "unix:%s", vm->socket) >= (int)sizeof(address))
 		return lz_service_usage(&f->o.service, "too long for a unix socket is", vm->socket);
 	if (lz_addr_parse(&f->vm_addr, address, NULL))

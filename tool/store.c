@@ -72,30 +72,48 @@ static void free_names(char **names)
 	free(names);
 }
 
+/*
+ * To number @n from where they are now, which is at[i]. Where another one is at @n that goes first
+ * to any free one: never more than one number is in use beside theirs, for all there may be could
+ * be in use.
+ */
+static void put_back(int *at, int nr, int i, int n)
+{
+	for (int k = 0; at[i] != n && k < nr; k++)
+		if (k != i && at[k] == n)
+			at[k] = fcntl(n, F_DUPFD_CLOEXEC, 3);
+	if (at[i] == n) {
+		(void)fcntl(n, F_SETFD, FD_CLOEXEC);
+	} else {
+		(void)dup3(at[i], n, O_CLOEXEC);
+		(void)close(at[i]);
+	}
+	at[i] = -1;
+}
+
 int lz_store_take(void)
 {
 	char **names = NULL;
-	int nr = sd_listen_fds_with_names(1, &names), session = -1, top = 0;
+	int nr = sd_listen_fds_with_names(1, &names), session = -1;
+	int *at = nr > 0 ? calloc((size_t)nr, sizeof(*at)) : NULL;
 	bool is_session;
 
-	for (int i = 0; i < nr; i++) {
+	for (int i = 0; at && i < nr; i++) {
+		at[i] = SD_LISTEN_FDS_START + i;
+		if (number_of(names[i], &is_session) >= 0)
+			continue;
+		(void)close(at[i]);
+		at[i] = -1;
+	}
+	for (int i = 0; at && i < nr; i++) {
 		int n = number_of(names[i], &is_session);
 
-		top = n > top ? n : top;
+		if (n < 0)
+			continue;
+		put_back(at, nr, i, n);
+		session = is_session ? n : session;
 	}
-	/* Out of the way first: where one is now another may have to go. */
-	top = (top < SD_LISTEN_FDS_START + nr ? SD_LISTEN_FDS_START + nr : top) + 1;
-	for (int i = 0; i < nr; i++) {
-		(void)dup3(SD_LISTEN_FDS_START + i, top + i, O_CLOEXEC);
-		(void)close(SD_LISTEN_FDS_START + i);
-	}
-	for (int i = 0; i < nr; i++) {
-		int n = number_of(names[i], &is_session);
-
-		if (n >= 0 && dup3(top + i, n, O_CLOEXEC) == n && is_session)
-			session = n;
-		(void)close(top + i);
-	}
+	free(at);
 	free_names(names);
 	return session;
 }

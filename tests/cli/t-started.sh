@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A fill that was started in an odd way: with standard output as --status-fd. Worker and keeper are killed, before the
-# restore and in it: others follow, every byte is right, and what is written there is not written elsewhere.
+# A fill that was started in an odd way: with standard output as --status-fd; with a low limit on descriptors, which may
+# be raised. Worker and keeper are killed, before the restore and in it: others follow, every byte is right, and what is
+# written there is not written elsewhere.
 . "$(dirname "$0")/lib.sh"
 [ "$DAEMON" = lazyd ] || skip "this is about lazyd's own processes"
 
@@ -33,3 +34,5 @@ filled_under() {
 
 # shellcheck disable=SC2016 # that shell's
 filled_under status-fd daemon.log bash -c 'exec "$@" --status-fd 1 >&9' status
+# shellcheck disable=SC2016
+filled_under few-descriptors daemon.log bash -c 'ulimit -Sn 16 && exec "$@"' few

@@ -75,6 +75,17 @@ START_TEST(test_reserve_above_the_limit)
 }
 END_TEST
 
+START_TEST(test_raise_limit)
+{
+	struct rlimit l;
+
+	limit(100);
+	lz_fds_raise_limit();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &l), 0);
+	ck_assert_uint_eq(l.rlim_cur, l.rlim_max);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("fds");
@@ -82,6 +93,7 @@ int main(void)
 
 	tcase_add_test(t, test_reserve);
 	tcase_add_test(t, test_reserve_above_the_limit);
+	tcase_add_test(t, test_raise_limit);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }
