@@ -225,7 +225,7 @@ static int take_descriptor(struct lz_fill *f, struct lz_parcel *p)
 	if (p->uffd < 0) {
 		lz_log_say(
 			&f->o.service.log, LAZYD_LOG_ERROR,
-			"event=no-descriptor pid=%u the restorer sent none (SELinux may forbid it)",
+			"event=no-descriptor pid=%u none came: SELinux may forbid it, or too many are open (ulimit -n)",
 			t->pid);
 		return -EPROTO;
 	}

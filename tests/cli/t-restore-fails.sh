@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # A restore that ends half-way, when the daemon already has the userfaultfds: once because an action script fails (CRIU
 # kills the tasks), once because criu itself is killed (the tasks stay behind, half restored, until somebody ends them).
-# Both times the daemon must end with failure and say why. The images can still be restored after that.
+# And one for whose connection there is no descriptor left. Each time the daemon must end with failure and say why. The
+# images can still be restored after that.
 . "$(dirname "$0")/lib.sh"
 
 work fill 64 2
@@ -41,6 +42,18 @@ within 20 is_gone "$PID" || fail "process $PID cannot be killed"
 echo 1<>"$DIR/never"
 daemon_failed 20
 report "mode=killed after_s=$DRAIN_S reason=\"$REASON\""
+
+# No descriptor is left for its connection.
+daemon
+[ "$DAEMON" = criu ] || pair # which has its own limit
+prlimit --pid "$DAEMON_PID" --nofile=3 || fail "no limit"
+try_restore && fail "the restore should have failed"
+# It looks whether nobody is left that it would have to hold, for which it needs one.
+prlimit --pid "$DAEMON_PID" --nofile=1024 2>/dev/null
+daemon_failed 20
+is_gone "$PID" || kill -KILL "$PID" 2>/dev/null
+within 20 is_gone "$PID" || fail "the failed restore has left process $PID"
+report "mode=descriptors after_s=$DRAIN_S reason=\"$REASON\""
 
 daemon
 restore
