@@ -269,6 +269,16 @@ static int serve(struct lz_fill *f)
 	return r;
 }
 
+/* There it is looked for who must not be left and, in the last resort, whom to kill, by number. */
+static bool has_proc(void)
+{
+	char link[16];
+	ssize_t n = readlink("/proc/self", link, sizeof(link) - 1);
+
+	link[n < 0 ? 0 : n] = '\0';
+	return strtol(link, NULL, 10) == getpid();
+}
+
 static int fill(struct lz_fill *f, int argc, char **argv)
 {
 	uint64_t max_pages = 0;
@@ -281,6 +291,8 @@ static int fill(struct lz_fill *f, int argc, char **argv)
 		return refuse(
 			f,
 			"--collapse changes other processes' memory, which takes CAP_SYS_NICE: run as root, or give it to the container");
+	if (!has_proc())
+		return refuse(f, "there is no /proc, or it is another pid namespace's: mount one");
 	r = lz_guest_open_files(f);
 	if (r)
 		return r;

@@ -217,7 +217,7 @@ void lz_session_kick(const struct lz_session *s);
 void lz_last_kill(struct lz_fill *f, const char *reason);
 /* The same for one process; how many were killed. */
 unsigned lz_last_kill_tree(int pidfd);
-/* The userfaultfds in this descriptor table whose processes live. */
+/* The userfaultfds in this table whose processes live; at least 1 where that is not known. */
 unsigned lz_last_count(void);
 /* Before the last descriptor closes: returns when there are none. */
 void lz_last_hold(struct lz_fill *f);

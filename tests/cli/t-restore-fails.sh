@@ -46,10 +46,10 @@ report "mode=killed after_s=$DRAIN_S reason=\"$REASON\""
 # No descriptor is left for its connection.
 daemon
 [ "$DAEMON" = criu ] || pair # which has its own limit
-prlimit --pid "$DAEMON_PID" --nofile=3 || fail "no limit"
+prlimit --pid "$DAEMON_PID" --nofile=3: || fail "no limit"
 try_restore && fail "the restore should have failed"
 # It looks whether nobody is left that it would have to hold, for which it needs one.
-prlimit --pid "$DAEMON_PID" --nofile=1024 2>/dev/null
+prlimit --pid "$DAEMON_PID" --nofile=1024: 2>/dev/null
 daemon_failed 20
 is_gone "$PID" || kill -KILL "$PID" 2>/dev/null
 within 20 is_gone "$PID" || fail "the failed restore has left process $PID"

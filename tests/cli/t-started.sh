@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # A fill that was started in an odd way: with standard output as --status-fd; with a low limit on descriptors, which may
 # be raised. Worker and keeper are killed, before the restore and in it: others follow, every byte is right, and what is
-# written there is not written elsewhere.
+# written there is not written elsewhere. Where /proc is missing or another namespace's it does not start.
 . "$(dirname "$0")/lib.sh"
 [ "$DAEMON" = lazyd ] || skip "this is about lazyd's own processes"
 
@@ -36,3 +36,12 @@ filled_under() {
 filled_under status-fd daemon.log bash -c 'exec "$@" --status-fd 1 >&9' status
 # shellcheck disable=SC2016
 filled_under few-descriptors daemon.log bash -c 'ulimit -Sn 16 && exec "$@"' few
+
+# Below the /proc of this namespace is that of the one above.
+daemon_command --no-progress
+# shellcheck disable=SC2016
+for proc in 'mount -t tmpfs none /proc' 'umount -l /proc'; do
+	timeout 60 unshare --mount bash -c "$proc"' && exec "$@"' proc "${DAEMON_COMMAND[@]}" 2>"$DIR/err"
+	[ $? = 1 ] || fail "it has started behind $proc"
+	[ "$(wc -l <"$DIR/err")" = 1 ] && grep -q "no /proc" "$DIR/err" || fail "no sentence: $(cat "$DIR/err")"
+done

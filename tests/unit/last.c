@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -176,6 +177,20 @@ START_TEST(counts_the_living)
 }
 END_TEST
 
+/* Not even the list of descriptors can be opened. */
+START_TEST(counts_whom_it_cannot_see)
+{
+	struct rlimit was, none;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = was.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_uint_gt(lz_last_count(), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
+	ck_assert_uint_eq(lz_last_count(), 0);
+}
+END_TEST
+
 /* Ends @pid once the log says that it is waited for. */
 __attribute__((noreturn)) static void end_when_told(int log, pid_t pid)
 {
@@ -224,6 +239,7 @@ int main(void)
 	tcase_add_test(t, kills_all_below);
 	tcase_add_test(t, kills_the_tasks_of_the_session);
 	tcase_add_test(t, counts_the_living);
+	tcase_add_test(t, counts_whom_it_cannot_see);
 	tcase_add_test(t, holds_until_the_last_has_ended);
 	suite_add_tcase(s, t);
 	return run_suite(s);
