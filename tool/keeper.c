@@ -23,12 +23,16 @@
 #include "tool/watch.h"
 
 enum {
-	/* Workers that die without having got anything done, in a row: then it is no accident. */
-	DEATHS_MAX = 5,
-	/* ... and of those that somebody killed: it may be before their first turn ends. */
-	KILLS_MAX = 100,
+	/* Workers that die without having got anything done, in a row: then it is no accident. Of
+	 * five that is enough, or of a hundred that somebody killed, which may be before their first
+	 * turn ends. */
+	DEATHS_MAX = 100,
+	DEATH = 20,
+	KILL = 1,
 	/* Keepers in a row that have died before they had looked around once. */
 	EARLY_MAX = 100,
+	/* Ten seconds in all: for want of memory or processes there is no worker, for now. */
+	UNBORN_MAX = 100,
 	/* How often the progress is looked at. */
 	LOOK_MS = 100,
 	/* A program that has not said by then that it could go on cannot. */
@@ -45,6 +49,7 @@ struct keeper {
 	struct lz_watch watch; /* of the worker */
 	bool shows;            /* progress on standard error */
 	bool ended;            /* nothing is owed, or nobody can go on */
+	unsigned nr_unborn;    /* workers in a row that could not be started */
 	pid_t checker;         /* the program that might replace this one; 0: there is none */
 	uint64_t checked_ns;
 };
@@ -74,6 +79,7 @@ static int start_worker(struct keeper *k)
 
 	if (pid < 0)
 		return -errno;
+	k->nr_unborn = 0;
 	k->f->worker = (pid_t)pid;
 	if (!pid) {
 		(void)sigprocmask(SIG_SETMASK, &k->f->old_signals, NULL);
@@ -81,6 +87,18 @@ static int start_worker(struct keeper *k)
 	}
 	lz_watch_begin(&k->watch, k->f->session->turns, lz_out_now());
 	return 0;
+}
+
+/* Another may leave what there was none of. False: this is final. */
+static bool waits_for_worker(struct keeper *k, int r)
+{
+	if ((r != -EAGAIN && r != -ENOMEM) || k->nr_unborn == UNBORN_MAX)
+		return false;
+	if (!k->nr_unborn++)
+		lz_log_say(&k->f->o.service.log, LAZYD_LOG_WARN,
+			   "event=no-worker error=\"%s\" trying again", strerror(-r));
+	(void)poll(NULL, 0, LOOK_MS);
+	return true;
 }
 
 static void close_if_its(void *arg, int fd, const char *link)
@@ -124,19 +142,20 @@ static bool has_done_nothing(const struct keeper *k)
 static void worker_died(struct keeper *k, int status)
 {
 	struct lz_session *s = k->f->session;
-	bool was_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	bool was_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !k->watch.is_stuck;
+	uint32_t weight = was_killed ? KILL : DEATH;
 
 	k->f->worker = 0;
 	if (s->filled) /* it was only waiting for the end */
 		return;
-	s->nr_deaths = has_done_nothing(k) ? s->nr_deaths + 1 : 1;
+	s->deaths = has_done_nothing(k) ? s->deaths + weight : weight;
 	s->turns_then = s->turns;
 	lz_log_say(&k->f->o.service.log, LAZYD_LOG_WARN, "event=worker-died %s=%d",
 		   WIFSIGNALED(status) ? "signal" : "status",
 		   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	s->stopped_ns = lz_out_now();
 	sweep_descriptors(s);
-	if (s->nr_deaths >= (was_killed && !k->watch.is_stuck ? KILLS_MAX : DEATHS_MAX))
+	if (s->deaths >= DEATHS_MAX)
 		give_up(k, k->watch.is_stuck ? "no worker gets on" : "the worker cannot live");
 	lz_session_kick(s);
 }
@@ -340,8 +359,11 @@ static void look(struct keeper *k)
 		nr = 1 + lz_firecracker_poll(f, p + 1, &most);
 	if (most >= 0 && (timeout < 0 || most < timeout))
 		timeout = most;
-	if (poll(p, nr, timeout) < 0 && errno != EINTR)
+	if (poll(p, nr, timeout) < 0 && errno != EINTR) {
+		lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR, "event=poll error=\"%s\"",
+			   strerror(errno));
 		abandon(f, LZ_EXIT_FAILED);
+	}
 	if (p[0].revents)
 		on_signals(k);
 	if (serves_vms) {
@@ -393,7 +415,7 @@ static int run(struct keeper *k)
 		r = f->worker ? 0 : start_worker(k);
 		if (r == LZ_KEEPER_CHILD)
 			return r;
-		if (r) {
+		if (r && !waits_for_worker(k, r)) {
 			lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
 				   "event=start-worker error=\"%s\"", strerror(-r));
 			give_up(k, strerror(-r));

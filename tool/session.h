@@ -100,7 +100,7 @@ enum lz_fill_phase {
 };
 
 /* To be counted up with any change of what is below, or of what it means. */
-enum { LZ_SESSION_VERSION = 4 };
+enum { LZ_SESSION_VERSION = 5 };
 
 /*
  * Shared by keeper and worker, and with those that come after them by execve(). Each field has one
@@ -118,11 +118,11 @@ struct lz_session {
 	/* keeper */
 	uint64_t stopped_ns; /* since when there has been no worker */
 	uint32_t nr_said;    /* said[0 .. nr) are whole */
-	uint32_t phase;     /* enum lz_fill_phase; after what made it so, before what it makes so */
-	int32_t status;     /* LZ_EXIT_X, once it is known that the end will be a bad one */
-	uint32_t over;      /* all is reported: the worker need not go on when the keeper ends */
-	uint32_t nr_terms;  /* SIGTERM and SIGINT so far */
-	uint32_t nr_deaths; /* of workers in a row that have got nothing done */
+	uint32_t phase;    /* enum lz_fill_phase; after what made it so, before what it makes so */
+	int32_t status;    /* LZ_EXIT_X, once it is known that the end will be a bad one */
+	uint32_t over;     /* all is reported: the worker need not go on when the keeper ends */
+	uint32_t nr_terms; /* SIGTERM and SIGINT so far */
+	uint32_t deaths;   /* of workers in a row that have got nothing done, by their weight */
 	uint32_t turns_then; /* turns, at the last death */
 	uint32_t nr_early;   /* keepers in a row that died before they had looked around once */
 	uint64_t heard_ns;   /* when the restorer was last heard of, or waited for from */

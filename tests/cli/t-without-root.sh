@@ -17,8 +17,9 @@ fail() {
 command -v setpriv >/dev/null || skip "util-linux is missing"
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/lazyd-without-root.XXXXXX") || exit 1
 DAEMON_PID='' SERVER=''
-# shellcheck disable=SC2086 # two pids, or one, or none
-trap 'kill -KILL $DAEMON_PID $SERVER 2>/dev/null; rm -rf -- "$DIR"' EXIT
+# Killed alone, a keeper is followed by its worker.
+# shellcheck disable=SC2046 # pids
+trap 'kill -KILL $(pgrep -f -- "^$DIR/lazyd ") 2>/dev/null; rm -rf -- "$DIR"' EXIT
 # Where he can reach them, whatever the way to the build tree is like.
 cp "$LAZYD" "$build/tests/cli/restorer" "$build/tests/lib/mkimages" "$DIR" || exit 1
 mkdir "$DIR/work"
@@ -94,6 +95,17 @@ for ((kills = 0; kills < 20; kills++)); do
 done
 filled "64 KiB to lock"
 LOCK=
+
+# As many processes as he may have: it waits until there are fewer.
+if [ "$(id -u)" = 0 ]; then
+	run DAEMON_PID fill -D images -W . -o fill.log -v
+	until worker=$(worker_of "$DAEMON_PID"); do :; done
+	user prlimit --nproc=1: --pid "$DAEMON_PID"
+	kill -KILL "$worker"
+	within 20 grep -q event=no-worker fill.log || fail "a worker, though he may have no more processes"
+	user prlimit --nproc="$(ulimit -Hu)": --pid "$DAEMON_PID"
+	filled "no process to be had"
+fi
 
 run SERVER serve -D images -W . -o serve.log --address unix:pages.socket
 run DAEMON_PID fill -D images -W . -o fill.log -v --page-server --address unix:pages.socket
