@@ -27,14 +27,16 @@ enum { NR_REMOTE = REMOTE_SHIFT_MAX - REMOTE_SHIFT_MIN + 1 };
 /* "1000" or "100000-165535". */
 static int take_users(struct lz_fill_options *o)
 {
+	static const char DIGITS[] = "0123456789";
+	size_t len = strspn(optarg, DIGITS);
+	const char *second = optarg[len] == '-' ? optarg + len + 1 : optarg;
 	unsigned long from, upto;
-	char *end;
 
 	errno = 0;
-	from = upto = strtoul(optarg, &end, 10);
-	if (end != optarg && *end == '-')
-		upto = strtoul(end + 1, &end, 10);
-	if (errno || end == optarg || *end || from > upto || upto >= UINT32_MAX)
+	from = strtoul(optarg, NULL, 10);
+	upto = strtoul(second, NULL, 10);
+	if (errno || !len || !*second || second[strspn(second, DIGITS)] || from > upto ||
+	    upto >= UINT32_MAX)
 		return lz_service_usage(&o->service,
 					"--allow-user takes a uid or two with a - between, not",
 					optarg);

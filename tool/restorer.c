@@ -32,6 +32,14 @@
 static const char NAME[] = "lazy-pages.socket";
 static const uint32_t FINISHED = 0x52535446;
 
+/* Another fill in the same work directory puts its own there. 0: none. */
+static uint64_t inode_there(void)
+{
+	struct stat st;
+
+	return lstat(NAME, &st) ? 0 : st.st_ino;
+}
+
 int lz_restorer_listen(struct lz_fill *f)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -56,6 +64,7 @@ int lz_restorer_listen(struct lz_fill *f)
 	/* Before accept: they hold for all that arrives. The second is new; creds do without. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one));
+	f->session->listen_ino = inode_there();
 	f->session->listen_fd = fd;
 	return 0;
 }
@@ -75,7 +84,8 @@ void lz_restorer_unlisten(struct lz_fill *f)
 {
 	if (f->session->listen_fd < 0)
 		return;
-	(void)unlink(NAME);
+	if (inode_there() == f->session->listen_ino)
+		(void)unlink(NAME);
 	drop(&f->session->listen_fd);
 }
 

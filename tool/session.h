@@ -127,6 +127,7 @@ struct lz_session {
 	uint32_t nr_early;   /* keepers in a row that died before they had looked around once */
 	uint64_t heard_ns;   /* when the restorer was last heard of, or waited for from */
 	uint64_t started_ns; /* when the first userfaultfd came; 0: not yet */
+	uint64_t listen_ino; /* of the file that restorers connect to */
 	int32_t kick_fd;     /* an eventfd: the worker is to look at the session */
 	int32_t listen_fd;   /* -1 once the restorer has come */
 	int32_t restorer_fd;
@@ -313,12 +314,13 @@ int lz_restorer_receive(struct lz_fill *f);
 void lz_restorer_hang_up(struct lz_fill *f);
 void lz_restorer_unlisten(struct lz_fill *f);
 /*
- * All of it, when the socket @connects or the connection @speaks, or time goes by. 1: the restore is
- * finished; 0; -errno: there will be none, and the reason is logged; -ECANCELED: and none was begun.
+ * All of it, when the socket @connects or the connection @speaks, or time goes by. 1: the restore
+ * is finished; 0; -errno: there will be none, and the reason is logged; -ECANCELED: and none was
+ * begun.
  */
 int lz_restorer_attend(struct lz_fill *f, bool connects, bool speaks);
-/* Hangs up on a restore that will not be. Tasks whose userfaultfds nobody has taken would read zeros
- * if it does not notice: they are killed. */
+/* Hangs up on a restore that will not be. Tasks whose userfaultfds nobody has taken would read
+ * zeros if it does not notice: they are killed. */
 void lz_restorer_refuse(struct lz_fill *f);
 /* After a keeper's death: a connection that it accepted and did not note is taken, one that it was
  * about to close is closed. */

@@ -51,6 +51,24 @@ kill -TERM "$DAEMON_PID"
 daemon_ok 20
 report "mode=before"
 
+# One in whose work directory another has been started: the other's socket stays.
+mkfifo "$DIR/first"
+"$LAZYD" fill -D "$DIR/images" -W "$DIR/work" -o first.log --status-fd 9 </dev/null 7>&- 8>&- 9>"$DIR/first" &
+first=$!
+is_ready "$DIR/first" || fail "the first one is not ready"
+daemon
+kill -TERM $first
+wait $first || fail "the first one ended with $?"
+restore
+go
+answer_ok 60
+daemon_ok 60
+report "mode=two $ANSWER"
+rm -rf "$DIR/images"
+mkdir "$DIR/images"
+work fill 16 1
+dump
+
 # In the midst of a restore, which waits in a script of CRIU's until that is over: it fails, and nothing is left of it.
 cat >"$DIR/script" <<END
 #!/bin/sh

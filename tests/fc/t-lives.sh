@@ -171,6 +171,10 @@ fill_ends 1
 # ---- who may ----
 
 ROW="a jailed VM"
+for who in -18446744073709550616 1000--5 1000- 5-4 "" 4294967295; do
+	"$LAZYD" fill --firecracker "$SOCKET" --memory "$TRUTH" --allow-user "$who" </dev/null >/dev/null 2>"$DIR/said"
+	[ $? = 2 ] && grep -q "takes a uid" "$DIR/said" || fail "--allow-user $who was taken: $(cat "$DIR/said")"
+done
 fill --memory "$TRUTH" --allow-user 10000-10001
 [ "$(stat -c %a "$SOCKET")" = 666 ] || fail "others cannot connect"
 vm_ok --user 10001

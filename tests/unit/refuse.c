@@ -53,7 +53,7 @@ static void tear_down(void)
 	ck_assert_int_eq(rmdir(dir), 0);
 }
 
-/* A task that says who it is, gives what stands for its userfaultfd unless told not to, and waits. */
+/* A task that says who it is, gives what stands for its userfaultfd if it @gives, and waits. */
 static pid_t task(int sock, int32_t pid, bool gives)
 {
 	int told[2];
