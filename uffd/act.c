@@ -4,12 +4,41 @@
  * once: all but the bytes that a read brings later.
  */
 #include <errno.h>
+#include <inttypes.h>
 
 #include "uffd/loop.h"
 #include "uffd/uffd.h"
 
 /* Reads up to this go through read_now(), longer ones from the mapping. */
 enum { NOW_BYTES = 4096 };
+
+/* A result that no manual knows may cost pages, of which nothing else would say why. */
+static bool is_strange(int64_t res)
+{
+	switch (res) {
+	case -EAGAIN:
+	case -EEXIST:
+	case -EFAULT:
+	case -ENOENT:
+	case -ENOMEM:
+	case -ENOSPC:
+	case -ESRCH:
+		return false;
+	default:
+		return res < 0;
+	}
+}
+
+static void placed(struct lz_loop *l, const struct lz_event *ev)
+{
+	if (is_strange(ev->res))
+		lz_loop_log(l, LAZYD_LOG_ERROR,
+			    "event=placement-refused space=%u address=0x%" PRIx64 " bytes=%" PRIu64
+			    " errno=%d",
+			    ev->space, ev->range.start, lz_range_len(ev->range), (int)-ev->res);
+	lz_loop_look(l);
+	lz_loop_feed(l, *ev);
+}
 
 bool lz_act_settle(struct lz_loop *l, enum lz_copiers_how how)
 {
@@ -29,8 +58,7 @@ bool lz_act_settle(struct lz_loop *l, enum lz_copiers_how how)
 		ev.req = c.req;
 		ev.range = c.dst;
 		ev.res = c.res;
-		lz_loop_look(l);
-		lz_loop_feed(l, ev);
+		placed(l, &ev);
 	}
 	return any;
 }
@@ -179,8 +207,7 @@ static void do_placement(struct lz_loop *l, const struct lz_action *a)
 		ev.res = lz_uffd_continue(fd, a->dst);
 	else
 		ev.res = lz_uffd_poison(fd, a->dst);
-	lz_loop_look(l);
-	lz_loop_feed(l, ev);
+	placed(l, &ev);
 }
 
 static void do_kill(struct lz_loop *l, uint32_t space)
