@@ -119,7 +119,7 @@ int lz_tool_check(int argc, char **argv)
 	bool json = false, criu = false, fine;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((c = lz_out_option(argc, argv, "", options)) != -1) {
 		if (c == '?')
 			return LZ_EXIT_USAGE;
 		json = json || c == 'j';

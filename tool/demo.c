@@ -300,7 +300,7 @@ static bool parse(struct options *o, int argc, char **argv)
 	char *end;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((c = lz_out_option(argc, argv, "", options)) != -1) {
 		switch (c) {
 		case 's':
 			errno = 0;

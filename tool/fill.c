@@ -46,7 +46,7 @@ static int read_images(struct lz_fill *f, int dirfd, uint64_t *max_pages)
 	int nr, r = lazyd_images_open(&f->images, dirfd, &why);
 
 	if (r)
-		return refuse(f, why.text);
+		return lz_service_refuse_images(&f->o.service, &why);
 	r = lz_peer_prepare(f);
 	if (r)
 		return r;
@@ -68,7 +68,7 @@ static int read_images(struct lz_fill *f, int dirfd, uint64_t *max_pages)
 		to->memory = f->nr_memories;
 		r = lazyd_images_memory(f->images, t.pid, &f->memory[f->nr_memories], &why);
 		if (r)
-			return refuse(f, why.text);
+			return lz_service_refuse_images(&f->o.service, &why);
 		if (lazyd_memory_pages(f->memory[f->nr_memories]) > *max_pages)
 			*max_pages = lazyd_memory_pages(f->memory[f->nr_memories]);
 		f->nr_memories++;

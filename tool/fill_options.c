@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tool/out.h"
 #include "tool/session.h"
 #include "tool/tool.h"
 
@@ -191,7 +192,7 @@ int lz_fill_options_take(struct lz_fill *f, int argc, char **argv)
 	o->service.resumes = f->resume;
 	o->service.had = f->had;
 	optind = 0;
-	while ((c = getopt_long(argc, argv, LZ_SERVICE_LETTERS, OPTIONS, NULL)) != -1) {
+	while ((c = lz_out_option(argc, argv, LZ_SERVICE_LETTERS, OPTIONS)) != -1) {
 		r = take_option(o, c);
 		if (r >= 0)
 			return r;

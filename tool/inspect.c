@@ -235,7 +235,7 @@ int lz_tool_inspect(int argc, char **argv)
 	bool json = false;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "D:", options, NULL)) != -1) {
+	while ((c = lz_out_option(argc, argv, "D:", options)) != -1) {
 		if (c == 'D')
 			dir = optarg;
 		else if (c == 'j')

@@ -3,6 +3,7 @@
  * as disks and networks have it. */
 #include "tool/out.h"
 
+#include <getopt.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -27,6 +28,27 @@ void lz_out_error(const char *format, ...)
 	(void)vfprintf(stderr, format, ap);
 	(void)fputc('\n', stderr);
 	va_end(ap);
+}
+
+int lz_out_option(int argc, char **argv, const char *letters, const struct option *options)
+{
+	char letter[] = "-?";
+	const char *word;
+	int c;
+
+	opterr = 0;
+	c = getopt_long(argc, argv, letters, options, NULL);
+	if (c != '?')
+		return c;
+	/* A letter may be in the midst of a word. */
+	word = optind > 0 ? argv[optind - 1] : "";
+	if (optopt > 0 && optopt < 127 && strncmp(word, "--", 2) != 0) {
+		letter[1] = (char)optopt;
+		word = letter;
+	}
+	lz_out_error("there is no option \"%s\", or it lacks its argument: see `lazyd %s --help`",
+		     word, argv[0]);
+	return c;
 }
 
 int lz_out_why(struct lazyd_why *why, int r, const char *format, ...)

@@ -20,6 +20,10 @@ __attribute__((format(printf, 1, 2))) void lz_out_error(const char *format, ...)
 __attribute__((format(printf, 3, 4))) int lz_out_why(struct lazyd_why *why, int r,
 						     const char *format, ...);
 
+/* The next option, as getopt_long() has it, of the subcommand argv[0]; '?' with a sentence printed. */
+struct option;
+int lz_out_option(int argc, char **argv, const char *letters, const struct option *options);
+
 /* Text by value: lz_out_size(n).s is good until the end of the statement it is made in. */
 struct lz_text {
 	char s[40];

@@ -244,7 +244,7 @@ void lz_probe_processes(struct lz_findings *f)
 	    LZ_PROBE_ABSENT, "this kernel does not have it", "needs Linux 6.7");
 	add(f, "processes", "soft-dirty pages", can && has_soft_dirty(pagemap, page, len),
 	    LZ_PROBE_ABSENT, "criu pre-dump --track-mem needs it",
-	    "needs a kernel with CONFIG_MEM_SOFT_DIRTY");
+	    "a kernel with CONFIG_MEM_SOFT_DIRTY has it");
 	if (page != MAP_FAILED)
 		(void)munmap(page, len);
 	if (pagemap >= 0)

@@ -24,6 +24,14 @@ static int refuse(const struct lz_fill *f, const char *option, const char *name,
 	return lz_service_refuse(&f->o.service, sentence);
 }
 
+static int fail(const struct lz_fill *f, const char *option, const char *name, int error)
+{
+	char sentence[LAZYD_WHY_MAX];
+
+	(void)snprintf(sentence, sizeof(sentence), "%s (%s): %s", name, option, strerror(error));
+	return lz_service_refuse(&f->o.service, sentence);
+}
+
 /* ---- replaying ---- */
 
 static int memory_of(const struct lz_fill *f, uint32_t pid, uint32_t *task)
@@ -78,11 +86,12 @@ static int load(struct lz_fill *f)
 	int fd = open(name, O_RDONLY | O_CLOEXEC), r;
 
 	if (fd < 0)
-		return refuse(f, "--replay", name, strerror(errno));
+		return fail(f, "--replay", name, errno);
 	r = lazyd_workingset_read(&w, fd, &why);
 	(void)close(fd);
 	if (r)
-		return refuse(f, "--replay", name, why.text[0] ? why.text : strerror(-r));
+		return why.text[0] ? refuse(f, "--replay", name, why.text)
+				   : fail(f, "--replay", name, -r);
 	if (memcmp(lazyd_workingset_identity(w), f->identity, sizeof(f->identity)) != 0)
 		lz_log_say(&f->o.service.log, LAZYD_LOG_WARN,
 			   "event=replay-ignored file=%s it is of other %s", name,
@@ -90,7 +99,7 @@ static int load(struct lz_fill *f)
 	else
 		r = take_touches(f, w);
 	lazyd_workingset_free(w);
-	return r ? refuse(f, "--replay", name, strerror(-r)) : LZ_EXIT_OK;
+	return r ? fail(f, "--replay", name, -r) : LZ_EXIT_OK;
 }
 
 /* ---- from the set-up ---- */
@@ -116,12 +125,17 @@ int lz_record_prepare(struct lz_fill *f)
 	r = lz_replace_open(&f->record, f->o.record, f->had.record);
 	if (!r)
 		return LZ_EXIT_OK;
-	return refuse(f, "--record", f->o.record,
-		      r == -EBUSY    ? "is being recorded to by another lazyd"
-		      : r == -EINVAL ? "is there and is no file"
-		      : r == -ELOOP
-			      ? "would be written through a symbolic link in the work directory"
-			      : strerror(-r));
+	switch (r) {
+	case -EBUSY:
+		return refuse(f, "--record", f->o.record, "is being recorded to by another lazyd");
+	case -EINVAL:
+		return refuse(f, "--record", f->o.record, "is there and is no file");
+	case -ELOOP:
+		return refuse(f, "--record", f->o.record,
+			      "would be written through a symbolic link in the work directory");
+	default:
+		return fail(f, "--record", f->o.record, -r);
+	}
 }
 
 int lz_record_replay(const struct lz_fill *f, struct lazyd *l, int memory)

@@ -152,7 +152,7 @@ static int parse(struct serve *s, int argc, char **argv)
 	s->service.address = as_criu ? "0.0.0.0" : "127.0.0.1";
 	s->service.port = "0";
 	optind = 0;
-	while ((c = getopt_long(argc, argv, LZ_SERVICE_LETTERS, OPTIONS, NULL)) != -1) {
+	while ((c = lz_out_option(argc, argv, LZ_SERVICE_LETTERS, OPTIONS)) != -1) {
 		r = take_option(s, c);
 		if (r >= 0)
 			return r;

@@ -98,6 +98,8 @@ int lz_served_open(struct lz_served *v, const struct lz_service *s, int images_f
 		r = serve_images(images_fd, options, out, &why);
 	}
 	lz_live_free(&live);
+	if (r && !s->vm.memory && !v->pid)
+		return lz_service_refuse_images(s, &why);
 	return r ? lz_service_refuse(s, why.text) : LZ_EXIT_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,7 +129,7 @@ static int take_place(struct lz_service *s, int c)
 	case LZ_SERVICE_SNAPSHOT:
 		s->vm.state = optarg;
 		return -1;
-	default: /* getopt has said what is wrong */
+	default: /* what is wrong has been said */
 		return LZ_EXIT_USAGE;
 	}
 }
@@ -320,6 +321,15 @@ int lz_service_refuse(const struct lz_service *s, const char *sentence)
 	if (s->log.fd != STDERR_FILENO && !s->daemon)
 		lz_out_error("%s", sentence);
 	return LZ_EXIT_FAILED;
+}
+
+int lz_service_refuse_images(const struct lz_service *s, const struct lazyd_why *why)
+{
+	char sentence[PATH_MAX + LAZYD_WHY_MAX];
+
+	(void)snprintf(sentence, sizeof(sentence), "images directory %s (-D): %s", s->images_dir,
+		       why->text);
+	return lz_service_refuse(s, sentence);
 }
 
 /*

@@ -145,6 +145,8 @@ void lz_service_report(const struct lz_service *s, json_t *json);
 int lz_service_create(const char *name, int flags);
 /* What stopped the set-up, in the log and on the terminal; returns LZ_EXIT_FAILED. */
 int lz_service_refuse(const struct lz_service *s, const char *sentence);
+/* The same of the images, which it names: they may be others than those that are meant. */
+int lz_service_refuse_images(const struct lz_service *s, const struct lazyd_why *why);
 /* Puts @pid into the pidfile, for whoever goes on; 0, or -1 and errno. */
 int lz_service_pidfile(const struct lz_service *s, pid_t pid);
 /*

@@ -37,16 +37,24 @@ static int complain(const char *name, const char *what)
 	return LZ_EXIT_FAILED;
 }
 
+static int cannot(const char *name, int error)
+{
+	lz_out_error("%s: %s", name, strerror(error));
+	return LZ_EXIT_FAILED;
+}
+
 static int read_file(const char *name, struct lazyd_workingset **out)
 {
 	int fd = open(name, O_RDONLY | O_CLOEXEC), r;
 	struct lazyd_why why = { "" };
 
 	if (fd < 0)
-		return complain(name, strerror(errno));
+		return cannot(name, errno);
 	r = lazyd_workingset_read(out, fd, &why);
 	(void)close(fd);
-	return r ? complain(name, why.text[0] ? why.text : strerror(-r)) : LZ_EXIT_OK;
+	if (r && why.text[0])
+		return complain(name, why.text);
+	return r ? cannot(name, -r) : LZ_EXIT_OK;
 }
 
 /* ---- inspect ---- */
@@ -168,7 +176,7 @@ static int inspect(const struct words *words)
 		print_text(&in);
 	lazyd_workingset_free(w);
 	free(in.share);
-	return r ? complain(in.name, strerror(-r)) : LZ_EXIT_OK;
+	return r ? cannot(in.name, -r) : LZ_EXIT_OK;
 }
 
 /* ---- svg, merge: to a file that is there whole or as it was before ---- */
@@ -181,9 +189,11 @@ static int open_output(struct lz_replace *to, const char *name)
 		r = lz_replace_begin(to) > 0 ? 0 : -EIO;
 	if (!r)
 		return LZ_EXIT_OK;
-	return complain(name, r == -EINVAL  ? "is there and is no file"
-			      : r == -EBUSY ? "is being written to by another lazyd"
-					    : strerror(-r));
+	if (r == -EINVAL)
+		return complain(name, "is there and is no file");
+	if (r == -EBUSY)
+		return complain(name, "is being written to by another lazyd");
+	return cannot(name, -r);
 }
 
 static int draw_to(const struct lazyd_workingset *w, const struct words *words)
@@ -201,7 +211,7 @@ static int draw_to(const struct lazyd_workingset *w, const struct words *words)
 	if (!r)
 		r = lz_replace_end(&to);
 	lz_replace_close(&to);
-	return r ? complain(words->output, strerror(-r)) : LZ_EXIT_OK;
+	return r ? cannot(words->output, -r) : LZ_EXIT_OK;
 }
 
 static int svg(const struct words *words)
@@ -217,7 +227,7 @@ static int svg(const struct words *words)
 		r = draw_to(w, words);
 	} else {
 		r = lz_workingset_draw(w, words->file[0], stdout);
-		r = r ? complain("standard output", strerror(-r)) : LZ_EXIT_OK;
+		r = r ? cannot("standard output", -r) : LZ_EXIT_OK;
 	}
 	lazyd_workingset_free(w);
 	return r;
@@ -268,7 +278,7 @@ static int merge_to(struct lazyd_workingset **from, const struct words *words)
 		r = lz_replace_end(&to);
 	lazyd_workingset_free(w);
 	lz_replace_close(&to);
-	return r ? complain(words->output, strerror(-r)) : LZ_EXIT_OK;
+	return r ? cannot(words->output, -r) : LZ_EXIT_OK;
 }
 
 static int merge(const struct words *words)
@@ -280,7 +290,7 @@ static int merge(const struct words *words)
 		return usage("merge takes files, and -o with the name of another");
 	from = calloc((size_t)words->nr_files, sizeof(struct lazyd_workingset *));
 	if (!from)
-		return complain(words->output, strerror(ENOMEM));
+		return cannot(words->output, ENOMEM);
 	for (int i = 0; i < words->nr_files && !r; i++)
 		r = read_file(words->file[i], &from[i]);
 	if (!r)
@@ -305,7 +315,7 @@ int lz_tool_workingset(int argc, char **argv)
 	struct words words = { 0 };
 	int c;
 
-	while ((c = getopt_long(argc, argv, "o:", options, NULL)) != -1) {
+	while ((c = lz_out_option(argc, argv, "o:", options)) != -1) {
 		if (c == 'o')
 			words.output = optarg;
 		else if (c == 'j')

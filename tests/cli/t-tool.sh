@@ -53,7 +53,18 @@ ends 2 "$LAZYD" fill --status-fd 1 --daemon
 sentence --status-fd
 ends 2 "$LAZYD" serve --ps-socket 0 -d
 sentence --ps-socket
-ends 2 "$LAZYD" fill --no-such-option
+for command in fill lazy-pages serve page-server check inspect workingset demo; do
+	ends 2 "$LAZYD" $command --no-such-option
+	sentence "lazyd: there is no option \"--no-such-option\", or it lacks its argument: see \`lazyd $command --help\`"
+done
+ends 2 "$LAZYD" fill -vy
+sentence 'not "y"'
+ends 2 "$LAZYD" serve -dx
+sentence '"-x"'
+ends 2 "$LAZYD" serve --port
+sentence '"--port"'
+ends 1 "$LAZYD" workingset inspect "$DIR/no.ws"
+sentence "$DIR/no.ws: No such file or directory"
 ends 1 "$LAZYD" fill -D "$DIR/nowhere"
 sentence nowhere
 mkdir "$DIR/empty"
