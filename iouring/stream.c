@@ -257,10 +257,7 @@ int lz_stream_open(struct lz_stream **out, const struct lz_stream_options *o)
 	(void)snprintf(s->peer_name, sizeof(s->peer_name), "unknown");
 	for (unsigned i = 0; i < LZ_STREAM_NR; i++) {
 		s->link[i].net.fd = -1;
-		if (o->keep && o->keep[i] >= 0)
-			(void)close(o->keep[i]);
-		if (o->keep)
-			o->keep[i] = -1;
+		lz_stream_link_inherit(s, i);
 	}
 	lz_stream_read_init(s);
 	*out = s;

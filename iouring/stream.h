@@ -46,8 +46,10 @@ struct lz_stream_options {
 	bool only_lazyd;          /* a plain CRIU checks no identity: it is not asked */
 	struct lz_hello hello;    /* identity, session, software; the stream sets the rest */
 	uint64_t timeout_ns;      /* 0: for ever */
-	/* LZ_STREAM_NR descriptors in use, for who comes after this process; -1: none. Or NULL. */
+	/* LZ_STREAM_NR descriptors in use, for who comes after this process, and which sockets they
+	 * are: it may have come without them. -1: none. Or NULL. */
 	int32_t *keep;
+	uint64_t *keep_ino;
 	const struct lz_tls
 		*tls; /* every connection speaks it; NULL: plain text. Outlives the stream */
 };

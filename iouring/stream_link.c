@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 /* Taken in a call, which takes 100 us: then the loop is to look at its userfaultfds again. */
 enum { BUDGET = 256 << 10 };
@@ -52,6 +54,27 @@ static void watch(const struct lz_stream *s, const struct lz_stream_link *l)
 	lz_net_watch_peer(&l->net, ms && ms < INT32_MAX ? (unsigned)ms : INT32_MAX);
 }
 
+/* Which one, and then that there is one. */
+static void keep(const struct lz_stream *s, unsigned which, int fd)
+{
+	struct stat st;
+
+	if (!s->o.keep)
+		return;
+	s->o.keep_ino[which] = fd >= 0 && !fstat(fd, &st) ? st.st_ino : 0;
+	__atomic_store_n(&s->o.keep[which], fd, __ATOMIC_RELEASE);
+}
+
+void lz_stream_link_inherit(const struct lz_stream *s, unsigned which)
+{
+	struct stat st;
+	int fd = s->o.keep ? s->o.keep[which] : -1;
+
+	if (fd >= 0 && !fstat(fd, &st) && S_ISSOCK(st.st_mode) && st.st_ino == s->o.keep_ino[which])
+		(void)close(fd);
+	keep(s, which, -1);
+}
+
 int lz_stream_link_dial(struct lz_stream *s, unsigned which, uint64_t now_ns)
 {
 	struct lz_stream_link *l = &s->link[which];
@@ -63,8 +86,7 @@ int lz_stream_link_dial(struct lz_stream *s, unsigned which, uint64_t now_ns)
 	assert(l->state == LZ_LINK_OFF);
 	if (fd < 0)
 		return fd;
-	if (s->o.keep)
-		s->o.keep[which] = fd;
+	keep(s, which, fd);
 	lz_net_open(&l->net, fd, which, which == LZ_STREAM_BULK ? LZ_NET_BULK : LZ_NET_DEMAND);
 	lz_net_fail_hard(&l->net, true);
 	o.known = o.known || which == LZ_STREAM_BULK;
@@ -85,8 +107,7 @@ void lz_stream_link_close(struct lz_stream *s, struct lz_ring *ring, struct lz_s
 	if (l->state == LZ_LINK_OFF)
 		return;
 	lz_net_close(&l->net, ring);
-	if (s->o.keep)
-		s->o.keep[l - s->link] = -1;
+	keep(s, (unsigned)(l - s->link), -1);
 	l->state = LZ_LINK_OFF;
 }
 

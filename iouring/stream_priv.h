@@ -133,6 +133,8 @@ void lz_stream_second(struct lz_stream *s, uint64_t now_ns);
 
 /* Begins to connect; -errno as the caller's connect() said. */
 int lz_stream_link_dial(struct lz_stream *s, unsigned which, uint64_t now_ns);
+/* Closes what a process that is dead had open, and this one still has. */
+void lz_stream_link_inherit(const struct lz_stream *s, unsigned which);
 void lz_stream_link_close(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l);
 /* Its poll is over. */
 void lz_stream_link_ready(struct lz_stream *s, struct lz_ring *ring, struct lz_stream_link *l,

@@ -48,6 +48,7 @@ int lz_remote_open(struct lz_loop *l, const struct lazyd_remote *r)
 	o.only_lazyd = !remote.header;
 	o.timeout_ns = remote.timeout_ns;
 	o.keep = l->state->wire;
+	o.keep_ino = l->state->wire_ino;
 	o.tls = (const struct lz_tls *)remote.tls;
 	memcpy(o.hello.identity, remote.identity, LZ_IDENTITY_LEN);
 	(void)strcpy(o.hello.software, "lazyd " LAZYD_VERSION);

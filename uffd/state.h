@@ -27,14 +27,17 @@ struct lz_slot {
 };
 
 /* To be counted up with any change of what is below, of the notes, or of what they mean. */
-enum { LZ_STATE_VERSION = 2 };
+enum { LZ_STATE_VERSION = 3 };
 
 struct lz_state {
 	uint64_t magic;
 	uint32_t version;
-	uint32_t head;   /* sizeof(struct lz_state): limits differ where this does */
-	uint64_t pages;  /* of the largest memory */
-	int32_t wire[2]; /* connections to a page server, for a successor to close; -1: none */
+	uint32_t head;  /* sizeof(struct lz_state): limits differ where this does */
+	uint64_t pages; /* of the largest memory */
+	/* Connections to a page server, for a successor to close, and which: it may not have them.
+	 * -1: none. */
+	int32_t wire[2];
+	uint64_t wire_ino[2];
 	struct lz_stats stats;
 	struct lz_record record;
 	struct lz_slot slot[LZ_SPACES_MAX];

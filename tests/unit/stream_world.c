@@ -12,6 +12,7 @@ struct lz_stream *stream;
 struct lz_source *source;
 uint64_t now_ns;
 int32_t keep[LZ_STREAM_NR];
+uint64_t keep_ino[LZ_STREAM_NR];
 unsigned asked[PAGES], asked_urgent_on[LZ_STREAM_NR], asked_on[LZ_STREAM_NR];
 struct lz_source_read reads[SLOTS];
 int64_t result[SLOTS];
@@ -261,7 +262,8 @@ void world_open(void)
 				       .only_lazyd = script.only_lazyd,
 				       .hello = { .session = 5, .software = "the test" },
 				       .timeout_ns = script.timeout_ns,
-				       .keep = script.keeps ? keep : NULL };
+				       .keep = script.keeps ? keep : NULL,
+				       .keep_ino = keep_ino };
 
 	o.hello.identity[0] = script.identity;
 	ck_assert_int_eq(lz_stream_open(&stream, &o), 0);

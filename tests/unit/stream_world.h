@@ -24,6 +24,7 @@ extern struct lz_stream *stream;
 extern struct lz_source *source;
 extern uint64_t now_ns;
 extern int32_t keep[LZ_STREAM_NR];
+extern uint64_t keep_ino[LZ_STREAM_NR];
 extern unsigned asked[PAGES]; /* how often each page was asked for */
 extern unsigned asked_urgent_on[LZ_STREAM_NR], asked_on[LZ_STREAM_NR];
 
