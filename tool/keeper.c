@@ -23,9 +23,8 @@
 #include "tool/watch.h"
 
 enum {
-	/* Workers that die without having got anything done, in a row: then it is no accident. Of
-	 * five that is enough, or of a hundred that somebody killed, which may be before their first
-	 * turn ends. */
+	/* Workers that die without having got anything done, in a row: then it is no accident. Five
+	 * are enough, or a hundred that somebody killed: it may be before their first turn ends. */
 	DEATHS_MAX = 100,
 	DEATH = 20,
 	KILL = 1,

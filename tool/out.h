@@ -20,7 +20,8 @@ __attribute__((format(printf, 1, 2))) void lz_out_error(const char *format, ...)
 __attribute__((format(printf, 3, 4))) int lz_out_why(struct lazyd_why *why, int r,
 						     const char *format, ...);
 
-/* The next option, as getopt_long() has it, of the subcommand argv[0]; '?' with a sentence printed. */
+/* The next option of the subcommand argv[0], as getopt_long() has it; '?' with a sentence printed.
+ */
 struct option;
 int lz_out_option(int argc, char **argv, const char *letters, const struct option *options);
 
