@@ -28,7 +28,9 @@ static int fail(const struct lz_fill *f, const char *option, const char *name, i
 {
 	char sentence[LAZYD_WHY_MAX];
 
-	(void)snprintf(sentence, sizeof(sentence), "%s (%s): %s", name, option, strerror(error));
+	(void)snprintf(sentence, sizeof(sentence), "%s (%s)%s: %s", name, option,
+		       *name == '/' ? "" : ", in the work directory (-W, else -D)",
+		       strerror(error));
 	return lz_service_refuse(&f->o.service, sentence);
 }
 

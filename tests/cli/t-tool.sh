@@ -247,6 +247,13 @@ json
 ends 0 "$LAZYD" inspect -D "$DIR/images"
 ends 0 "$LAZYD" inspect -D "$DIR/images" --json
 json
+# Relative names are in the work directory, which is not where the user is.
+ends 1 "$LAZYD" fill -D "$DIR/images" --replay no.ws
+sentence "no.ws (--replay), in the work directory"
+ends 1 "$LAZYD" fill -D "$DIR/images" --record no/boot.ws
+sentence "no/boot.ws (--record), in the work directory"
+ends 1 "$LAZYD" fill -D "$DIR/images" --replay "$DIR/no.ws"
+sentence "$DIR/no.ws (--replay): No such file"
 pages=$(echo "$DIR"/images/pages-*.img)
 truncate -s 1000000 "$pages"
 ends 1 "$LAZYD" inspect -D "$DIR/images"
