@@ -167,6 +167,13 @@ static int check_peer(struct lz_fill_options *o)
 	is_unix = strchr(s->address, '/') || strncmp(s->address, "unix:", 5) == 0;
 	if (s->port && !lz_service_number(s->port, 0))
 		return lz_service_usage(s, "--port takes a number from 1 to 65535, not", s->port);
+	/* Callers of CRIU's may say so all the same. */
+	if (!o->page_server && !s->resumes && (s->port || named || s->tls))
+		lz_out_error(
+			"without --page-server the pages come from the images, and not from %s",
+			s->port ? "--port"
+			: named ? "--address"
+				: "--tls");
 	if (o->page_server && s->tls && !s->tls_any_name &&
 	    (is_unix || (s->ps_socket >= 0 && !named)))
 		return lz_service_usage(

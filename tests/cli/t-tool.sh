@@ -252,6 +252,10 @@ ends 1 "$LAZYD" fill -D "$DIR/images" --replay no.ws
 sentence "no.ws (--replay), in the work directory"
 ends 1 "$LAZYD" fill -D "$DIR/images" --record no/boot.ws
 sentence "no/boot.ws (--record), in the work directory"
+for option in --port=7 --address=there --tls; do
+	ends 1 "$LAZYD" fill -D "$DIR/images" $option --restore-timeout 1 --no-progress -o "$DIR/fill.log"
+	sentence "lazyd: without --page-server the pages come from the images, and not from ${option%=*}"
+done
 ends 1 "$LAZYD" fill -D "$DIR/images" --replay "$DIR/no.ws"
 sentence "$DIR/no.ws (--replay): No such file"
 pages=$(echo "$DIR"/images/pages-*.img)
