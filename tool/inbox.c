@@ -59,14 +59,13 @@ void lz_inbox_drop_parcel(int fd)
 
 void lz_inbox_lose_descriptors(struct lz_inbox *in, uint32_t number)
 {
-	static const struct lz_parcel NONE = { -1, -1, -1 };
 	struct lz_parcel p;
 
 	if (in->number == number + 1) {
 		lz_parcel_open(&in->control, &p);
 		lz_store_drop(p.uffd, "task");
 		lz_store_drop(p.pidfd, "task");
-		lz_parcel_close_others(&in->control, &NONE);
+		lz_parcel_close(&in->control);
 	}
 	memset(&in->control, 0, sizeof(in->control));
 }

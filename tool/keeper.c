@@ -305,11 +305,8 @@ static void attend_restorer(struct lz_fill *f, bool connects, bool speaks)
 {
 	int r = is_restoring(f) ? lz_restorer_attend(f, connects, speaks) : 0;
 
-	if (r == -ECANCELED) {
-		lz_restorer_refuse(f);
-		set_phase(f->session, LZ_FILL_ABANDON); /* of nothing */
-	} else if (r < 0) {
-		abandon(f, LZ_EXIT_FAILED);
+	if (r < 0) {
+		abandon(f, r == -ECANCELED ? LZ_EXIT_OK : LZ_EXIT_FAILED);
 	} else if (r) {
 		set_phase(f->session, LZ_FILL_RUNNING);
 		lz_restorer_hang_up(f);
@@ -365,11 +362,10 @@ static void look(struct keeper *k)
 	}
 	if (p[0].revents)
 		on_signals(k);
-	if (serves_vms) {
+	if (serves_vms)
 		attend_guests(f);
-	} else {
+	else
 		attend_restorer(f, p[1].revents, p[2].revents);
-	}
 	watch_worker(k);
 	check_checker(k);
 	lz_record_attend(f);

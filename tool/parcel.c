@@ -58,6 +58,11 @@ void lz_parcel_close_others(struct lz_control *control, const struct lz_parcel *
 	}
 }
 
+void lz_parcel_close(struct lz_control *control)
+{
+	lz_parcel_close_others(control, &(struct lz_parcel){ -1, -1, -1 });
+}
+
 int lz_parcel_send(int sock, int fd, int flags)
 {
 	struct lz_control control = { 0 };

@@ -20,7 +20,8 @@ struct lz_parcel {
 };
 /* The first descriptor of each kind that came with the message. */
 void lz_parcel_open(struct lz_control *c, struct lz_parcel *p);
-/* Closes all that came with it but those in @p. */
+/* Closes all that came with it, or all but those in @p. */
+void lz_parcel_close(struct lz_control *c);
 void lz_parcel_close_others(struct lz_control *c, const struct lz_parcel *p);
 
 /* A message of one byte, with it @fd, which stays the caller's;

@@ -294,12 +294,13 @@ static int take(struct lz_fill *f)
 	r = expecting ? take_descriptor(f, &p) : take_pid(f, s->inbox.what.pid);
 	if (r < 0)
 		return r;
-	if (expecting)
+	/* Who dies before what came is closed leaves a descriptor too many, until all is over. */
+	if (expecting) {
 		lz_inbox_drop_parcel(s->restorer_fd);
-	/* Who dies before this leaves a descriptor too many, until all is over. */
-	if (!expecting)
-		p = (struct lz_parcel){ -1, -1, -1 };
-	lz_parcel_close_others(&s->inbox.control, &p);
+		lz_parcel_close_others(&s->inbox.control, &p);
+	} else {
+		lz_parcel_close(&s->inbox.control);
+	}
 	return r;
 }
 
@@ -372,7 +373,6 @@ int lz_restorer_attend(struct lz_fill *f, bool connects, bool speaks)
 /* Whose userfaultfd it is that comes with what nobody has heard. How many processes were killed. */
 static unsigned kill_sender(struct lz_control *control)
 {
-	static const struct lz_parcel NONE = { -1, -1, -1 };
 	struct lz_parcel p;
 	unsigned n = 0;
 	int pidfd;
@@ -383,7 +383,7 @@ static unsigned kill_sender(struct lz_control *control)
 		n = lz_last_kill_tree(p.pidfd >= 0 ? p.pidfd : pidfd);
 	if (pidfd >= 0)
 		(void)close(pidfd);
-	lz_parcel_close_others(control, &NONE);
+	lz_parcel_close(control);
 	return n;
 }
 

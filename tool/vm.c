@@ -110,7 +110,6 @@ static ssize_t receive(struct lz_guest *g)
 
 void lz_vm_refuse(struct lz_fill *f, struct lz_guest *g, const char *sentence)
 {
-	static const struct lz_parcel NONE = { -1, -1, -1 };
 	struct lz_control control;
 	struct lz_parcel p;
 	bool slain;
@@ -129,7 +128,7 @@ void lz_vm_refuse(struct lz_fill *f, struct lz_guest *g, const char *sentence)
 		   sentence);
 	f->session->vms_refused++;
 	forget(g);
-	lz_parcel_close_others(&control, &NONE);
+	lz_parcel_close(&control);
 }
 
 /* On who has said nothing. It may be one that was heard long ago, and who heard it died then. */
