@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A page server and its clients in one thread: who waits for an answer lets the server take turns
- * meanwhile, so that nothing here sleeps and a test that hangs fails after twice PATIENCE_NS.
+ * meanwhile, so that nothing here sleeps and a test that hangs fails after PATIENCE_NS. It looks
+ * again after each turn: what the server has closed may end a moment later, where another process
+ * looks at /proc/PID/fd just then, and no turn brings that.
  *
  * Task 7 has pages from BASE on:
  *   0 ..  99   in file one
@@ -26,7 +28,8 @@
 enum { SERVED_PID = 7, SERVED_LOG_MAX = 4096, PAGE = LZ_PS_PAGE };
 #define BASE UINT64_C(0x7f0000000000)
 #define MSEC INT64_C(1000000)
-#define PATIENCE_NS (20000 * MSEC)
+#define TURN_NS (1000 * MSEC)
+#define PATIENCE_NS (20 * TURN_NS)
 
 struct served {
 	struct lz_server *server;
@@ -34,6 +37,7 @@ struct served {
 	int32_t bad_by;    /* with what; 0: EBADF by a completion */
 	bool done;         /* turn() has said so */
 	uint64_t now_ns;   /* what served_clock() says */
+	unsigned quiet;    /* turns on end in which nothing happened */
 	unsigned nr_slow;  /* reads of the slow source begun */
 	unsigned nr_looks; /* for what is in memory of that, or of the failing one: nothing */
 	unsigned nr_lines;

@@ -389,7 +389,7 @@ START_TEST(looks_for_who_waits)
 	struct asking *demand, *bulk;
 
 	options.clock = NULL;
-	options.busy_poll_ns = PATIENCE_NS / 2;
+	options.busy_poll_ns = TURN_NS / 2;
 	served_open(&options);
 	demand = asking_new(served_pair(), LZ_HELLO_DEMAND, 1);
 	bulk = asking_new(served_pair(), LZ_HELLO_BULK, 1);
