@@ -211,6 +211,9 @@ int lz_fill_options_take(struct lz_fill *f, int argc, char **argv)
 		r = lz_guest_check_options(o);
 	if (r >= 0)
 		return r;
+	if (o->record_window_s && !o->record)
+		return lz_service_usage(&o->service, "--record-window is of no use without",
+					"--record");
 	/* A VM whose page is poisoned ends too, later and less clearly;
 	 * and its like come at any time. */
 	if (o->on_lost == NOT_SAID)

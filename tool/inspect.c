@@ -257,6 +257,10 @@ int lz_tool_inspect(int argc, char **argv)
 			     argv[optind]);
 		return LZ_EXIT_USAGE;
 	}
+	if (seconds && !pid) {
+		lz_out_error("inspect --wait waits for the memory of a process: of which --pid?");
+		return LZ_EXIT_USAGE;
+	}
 	return pid ? inspect_process((pid_t)pid, (unsigned)seconds, json)
 		   : inspect_images(dir, json);
 }

@@ -123,6 +123,8 @@ ends 2 "$LAZYD" workingset inspect
 ends 2 "$LAZYD" workingset merge "$seeds/some"
 ends 2 "$LAZYD" fill --record-window soon
 sentence soon
+ends 2 "$LAZYD" fill --record-window 5
+sentence 'without "--record"'
 
 # ---- check --criu ----
 
@@ -288,6 +290,8 @@ ends 2 "$LAZYD" inspect --pid 0
 ends 2 "$LAZYD" inspect --pid self
 sentence "self"
 ends 2 "$LAZYD" inspect --pid $$ --wait soon
+ends 2 "$LAZYD" inspect --wait 5
+sentence "which --pid"
 ends 1 "$LAZYD" inspect --pid 4194305
 sentence "No such process"
 
