@@ -23,15 +23,16 @@ static const char *unix_path(const char *address)
 	return strchr(address, '/') ? address : NULL;
 }
 
-int lz_addr_parse(struct lz_addr *a, const char *address, const char *port)
+int lz_addr_parse_all(struct lz_addrs *all, const char *address, const char *port)
 {
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	const char *path = unix_path(address);
-	struct addrinfo *found;
+	struct addrinfo *found, *next;
+	struct lz_addr *a = all->at;
 	int r;
 
-	memset(a, 0, sizeof(*a));
+	memset(all, 0, sizeof(*all));
 	if (path) {
 		if (!*path || strlen(path) >= sizeof(un.sun_path)) {
 			lz_out_error("address \"%s\": a unix socket's path has 1 to %zu characters",
@@ -41,6 +42,7 @@ int lz_addr_parse(struct lz_addr *a, const char *address, const char *port)
 		memcpy(un.sun_path, path, strlen(path));
 		memcpy(&a->sa, &un, sizeof(un));
 		a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
+		all->nr = 1;
 		return 0;
 	}
 	r = getaddrinfo(address, port, &hints, &found);
@@ -49,10 +51,22 @@ int lz_addr_parse(struct lz_addr *a, const char *address, const char *port)
 			     r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
 		return -1;
 	}
-	memcpy(&a->sa, found->ai_addr, found->ai_addrlen);
-	a->len = found->ai_addrlen;
+	for (next = found; next && all->nr < LZ_ADDRS_MAX; next = next->ai_next, a++) {
+		memcpy(&a->sa, next->ai_addr, next->ai_addrlen);
+		a->len = next->ai_addrlen;
+		all->nr++;
+	}
 	freeaddrinfo(found);
 	return 0;
+}
+
+int lz_addr_parse(struct lz_addr *a, const char *address, const char *port)
+{
+	struct lz_addrs all;
+	int r = lz_addr_parse_all(&all, address, port);
+
+	*a = all.at[0];
+	return r;
 }
 
 /* A socket that nobody listens on any more is a leftover. */

@@ -5,17 +5,25 @@
 
 #include <sys/socket.h>
 
-enum { LZ_ADDR_TEXT_MAX = 160 };
+enum { LZ_ADDR_TEXT_MAX = 160, LZ_ADDRS_MAX = 8 };
 
 struct lz_addr {
 	struct sockaddr_storage sa;
 	socklen_t len;
 };
 
+/* What one name stands for, in the order in which it is to be tried. */
+struct lz_addrs {
+	struct lz_addr at[LZ_ADDRS_MAX];
+	unsigned nr;
+};
+
 /*
  * @address: a unix socket where it contains a slash or begins with "unix:", then @port is not
  * looked at. Prints what is wrong; 0 or -1.
  */
+int lz_addr_parse_all(struct lz_addrs *all, const char *address, const char *port);
+/* The first of them. */
 int lz_addr_parse(struct lz_addr *a, const char *address, const char *port);
 /* A listening socket; the unix path must not be in use, a dead one is replaced.
  * Its mode is 0600. -errno. */

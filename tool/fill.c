@@ -174,7 +174,7 @@ static void confine(const struct lz_fill *f)
 	if (f->others_images)
 		roles |= LZ_CONFINE_OTHERS;
 	if (f->remote.size && f->o.service.ps_socket < 0)
-		roles |= f->peer.sa.ss_family == AF_UNIX ? LZ_CONFINE_UNIX : LZ_CONFINE_INET;
+		roles |= f->peer.at[0].sa.ss_family == AF_UNIX ? LZ_CONFINE_UNIX : LZ_CONFINE_INET;
 	/* The service manager's store is told by one. */
 	if (getenv("NOTIFY_SOCKET"))
 		roles |= LZ_CONFINE_UNIX;

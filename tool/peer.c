@@ -5,11 +5,65 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tool/out.h"
 #include "tool/session.h"
 #include "tool/tool.h"
+
+/* The engine has closed a socket that did not connect, or was lost. */
+static bool is_connected(int fd, uint64_t ino)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_ino == ino &&
+	       !getpeername(fd, (struct sockaddr *)&sa, &len);
+}
+
+/*
+ * Beside a connection that stands the second one goes to the same address. One that has answered
+ * gets another chance, else it is the next one's turn.
+ */
+static void choose_address(struct lz_peer_calls *c, unsigned nr)
+{
+	bool stands = false;
+
+	for (int i = 0; i < 2; i++)
+		stands = stands || is_connected(c->last[i].fd, c->last[i].ino);
+	if (c->begun && !stands && !c->answered)
+		c->now = (c->now + 1) % nr;
+	c->begun = true;
+	c->answered = stands;
+}
+
+static int connect_to_any(struct lz_fill *f)
+{
+	struct lz_peer_calls *c = &f->calls;
+	char text[LZ_ADDR_TEXT_MAX];
+	struct stat st = { .st_ino = 0 };
+	int fd = -1;
+
+	choose_address(c, f->peer.nr);
+	for (unsigned i = 0; fd < 0 && i < f->peer.nr; i++) {
+		const struct lz_addr *a = &f->peer.at[c->now];
+
+		fd = lz_addr_connect(a);
+		lz_log_say(&f->o.service.log, LAZYD_LOG_DEBUG,
+			   "event=connect peer=%s result=\"%s\"", lz_addr_text(a, -1, text),
+			   fd < 0 ? strerror(-fd) : "begun");
+		if (fd < 0)
+			c->now = (c->now + 1) % f->peer.nr;
+	}
+	if (fd < 0 || fstat(fd, &st))
+		return fd;
+	c->last[0] = c->last[1];
+	c->last[1].fd = fd;
+	c->last[1].ino = st.st_ino;
+	return fd;
+}
 
 /* Called by the worker. */
 static int connect_peer(void *arg)
@@ -18,7 +72,7 @@ static int connect_peer(void *arg)
 
 	f->session->nr_connects++;
 	if (f->o.service.ps_socket < 0)
-		return lz_addr_connect(&f->peer);
+		return connect_to_any(f);
 	/* The caller's connection is the only one there will be. */
 	return f->session->nr_connects == 1 ? f->o.service.ps_socket : -EAGAIN;
 }
@@ -49,7 +103,7 @@ int lz_peer_prepare(struct lz_fill *f)
 	if (f->resume)
 		f->peer = f->session->peer;
 	else if (o->service.ps_socket < 0 &&
-		 lz_addr_parse(&f->peer, o->service.address, o->service.port))
+		 lz_addr_parse_all(&f->peer, o->service.address, o->service.port))
 		return LZ_EXIT_FAILED;
 	/* Before there is a worker: one that takes over later needs no file. */
 	r = lz_service_tls(&o->service, o->service.address, &f->tls);

@@ -100,7 +100,7 @@ enum lz_fill_phase {
 };
 
 /* To be counted up with any change of what is below, or of what it means. */
-enum { LZ_SESSION_VERSION = 5 };
+enum { LZ_SESSION_VERSION = 6 };
 
 /*
  * Shared by keeper and worker, and with those that come after them by execve(). Each field has one
@@ -112,7 +112,7 @@ struct lz_session {
 	uint32_t version, size;
 	int32_t session_fd, state_fd; /* of this, and of what the engine shares */
 	uint64_t fingerprint;         /* of the tasks in the images, of the VMs' memory */
-	struct lz_addr peer;          /* --page-server: a name is looked up once */
+	struct lz_addrs peer;         /* --page-server: a name is looked up once */
 	/* who looks whether it could go on with it: its pid, if so */
 	int32_t understood;
 	/* keeper */
@@ -151,6 +151,17 @@ struct lz_session {
 	struct lz_guest guest[LZ_GUESTS_MAX];
 };
 
+/* Connections to the page server that the engine has been given. */
+struct lz_peer_calls {
+	unsigned now; /* of the addresses: the one that was tried last */
+	bool begun;
+	bool answered; /* it has, when one was last asked for */
+	struct {
+		int fd;
+		uint64_t ino;
+	} last[2];
+};
+
 struct lz_fill {
 	struct lz_fill_options o;
 	struct lazyd_images *images;
@@ -167,7 +178,8 @@ struct lz_fill {
 	struct lazyd_state *state;
 	struct lz_session *session;
 	struct lazyd_remote remote;           /* size 0: all pages are here */
-	struct lz_addr peer;                  /* remote: where the page server is */
+	struct lz_addrs peer;                 /* remote: where the page server is */
+	struct lz_peer_calls calls;           /* remote, the worker's: peer.c */
 	struct lazyd_tls *tls;                /* remote: NULL: in plain text */
 	uint8_t identity[LAZYD_IDENTITY_LEN]; /* with a page server, --record or --replay */
 	struct lz_replace record;             /* fd -1: nothing is recorded */

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The ways to a source: IPv4, IPv6, a unix socket, a connection that is handed over (--ps-socket), a source that ends with
+# The ways to a source: IPv4, IPv6, a name of several addresses, a unix socket, a connection that is handed over (--ps-socket), a source that ends with
 # its first client (--once), and CRIU's name for it, which lets all addresses in.
 # shellcheck source=tests/net/lib-net.sh
 . "$(dirname "$0")/lib-net.sh"
@@ -23,6 +23,16 @@ exec 5<>"/dev/tcp/$SOURCE_ADDR/$PORT" || fail "cannot connect"
 fetch ps-socket --ps-socket 5
 exec 5>&-
 source_over
+
+# A name of two hosts' addresses, and nobody listens at what is tried first.
+printf '%s source\n' "$SOURCE_ADDR6" "$SOURCE_ADDR" 127.0.0.1 >"$DIR/hosts"
+mount --bind "$DIR/hosts" /etc/hosts || fail "cannot have a name"
+[ "$(getent ahosts source | head -n 1 | cut -d ' ' -f 1)" = "$SOURCE_ADDR6" ] || fail "IPv6 does not come first here"
+LISTEN=$SOURCE_ADDR
+source_up
+fetch name --address source
+source_over
+umount /etc/hosts
 
 LISTEN=$SOURCE_ADDR6
 source_up
