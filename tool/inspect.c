@@ -89,7 +89,7 @@ static int inspect(struct inspection *in, struct lazyd_images *images)
 
 static double pages_per_run(const struct lazyd_task_report *r)
 {
-	uint64_t pages = (r->lazy_bytes - r->absent_bytes) / lz_out_pages(1);
+	uint64_t pages = r->lazy_bytes / lz_out_pages(1); /* without what is absent */
 
 	return r->nr_runs ? (double)pages / (double)r->nr_runs : 0;
 }

@@ -249,6 +249,9 @@ json
 ends 0 "$LAZYD" inspect -D "$DIR/images"
 ends 0 "$LAZYD" inspect -D "$DIR/images" --json
 json
+"$build/tests/lib/mkimages" "$DIR/absent" ranges=4 pages=64 gap=2 absent_every=2 || fail "no images"
+ends 1 "$LAZYD" inspect -D "$DIR/absent" --json
+[ "$(number pages_per_run)" = 64 ] || fail "runs of 64 pages, and every second one stored nowhere, are of $(number pages_per_run)"
 # Relative names are in the work directory, which is not where the user is.
 ends 1 "$LAZYD" fill -D "$DIR/images" --replay no.ws
 sentence "no.ws (--replay), in the work directory"
