@@ -14,6 +14,7 @@
 #include "uffd/loop.h"
 #include "uffd/shared.h"
 #include "uffd/sized.h"
+#include "uffd/uffd.h"
 
 struct lazyd_memory {
 	struct lz_memory memory;
@@ -101,13 +102,21 @@ int lazyd_resume(struct lazyd *l)
 
 static int attach(struct lazyd *l, const struct lz_state_place *at, int uffd, int pidfd)
 {
+	uint64_t pages;
 	int r;
 
 	if (at->memory >= l->loop.nr_memories)
 		return failed(l, -EINVAL, "there is no memory number %d", (int)at->memory);
+	pages = lz_plan_nr_pages(l->loop.memory[at->memory].memory->plan);
+	if (pages > l->loop.state->pages)
+		return failed(l, -EINVAL, "the memory has %llu pages, and the state room for %llu",
+			      (unsigned long long)pages, (unsigned long long)l->loop.state->pages);
 	r = fcntl(uffd, F_GETFL);
 	if (r < 0)
 		return failed(l, -errno, "descriptor %d is not open", uffd);
+	if (!lz_uffd_is_ready(uffd))
+		return failed(l, -EINVAL,
+			      "descriptor %d is no userfaultfd that has done UFFDIO_API", uffd);
 	if (!(r & O_NONBLOCK))
 		return failed(l, -EINVAL, "userfaultfd %d must be O_NONBLOCK", uffd);
 	r = lz_loop_attach(&l->loop, at, uffd, pidfd);

@@ -109,6 +109,12 @@ bool lz_uffd_is_changing(int fd)
 	return lz_uffd_copy(fd, (struct lz_range){ 0x10000, 0x11000 }, NULL) == -EAGAIN;
 }
 
+bool lz_uffd_is_ready(int fd)
+{
+	/* To wake nobody, or who then asks again. */
+	return !lz_uffd_wake(fd, (struct lz_range){ 0x10000, 0x11000 });
+}
+
 bool lz_uffd_is_one(int fd)
 {
 	char path[64], link[64];

@@ -27,6 +27,8 @@ int lz_uffd_unregister(int fd, struct lz_range r);
 bool lz_uffd_is_dead(int fd, uint64_t spare);
 /* Has its process begun a change of layout that is yet to be read, or to be gone on with? */
 bool lz_uffd_is_changing(int fd);
+/* Is @fd a userfaultfd whose API has been agreed upon? */
+bool lz_uffd_is_ready(int fd);
 /* Is @fd a userfaultfd at all, by what /proc says of it? */
 bool lz_uffd_is_one(int fd);
 

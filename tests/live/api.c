@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -136,6 +137,19 @@ static void serve_misplaced(struct live *l, int uffd, int pidfd)
 	LIVE_CHECK(l, lazyd_attach_at(l->l, 1, uffd, pidfd, twice, 1) == -EINVAL);
 }
 
+static void serve_in_too_small_a_state(struct live *l, int uffd, int pidfd)
+{
+	struct lazyd_options o = { .size = sizeof(o) };
+	struct lazyd *small;
+
+	LIVE_CHECK(l, lazyd_state_new(&o.state, 1) == 0 && lazyd_new(&small, &o) == 0);
+	LIVE_CHECK(l, lazyd_add(small, l->memory) == 0);
+	LIVE_CHECK(l, lazyd_attach(small, 0, uffd, pidfd) == -EINVAL);
+	LIVE_CHECK(l, strstr(lazyd_error(small), "and the state room for 1"));
+	lazyd_free(small);
+	lazyd_state_free(o.state);
+}
+
 /* What is refused is untouched, and the engine serves on. */
 static void serve_refusing(struct live *l)
 {
@@ -148,11 +162,14 @@ static void serve_refusing(struct live *l)
 	LIVE_CHECK(l, lazyd_attach(l->l, 1, uffd, pidfd) == -EINVAL && *lazyd_error(l->l));
 	LIVE_CHECK(l, lazyd_attach(l->l, -1, uffd, pidfd) == -EINVAL);
 	LIVE_CHECK(l, lazyd_attach(l->l, 0, -1, pidfd) == -EBADF);
+	LIVE_CHECK(l, lazyd_attach(l->l, 0, pidfd, uffd) == -EINVAL);
+	LIVE_CHECK(l, strstr(lazyd_error(l->l), "is no userfaultfd"));
 	flags = fcntl(uffd, F_GETFL);
 	LIVE_CHECK(l, fcntl(uffd, F_SETFL, flags & ~O_NONBLOCK) == 0);
 	LIVE_CHECK(l, lazyd_attach(l->l, 0, uffd, pidfd) == -EINVAL);
 	LIVE_CHECK(l, fcntl(uffd, F_SETFL, flags) == 0);
 	serve_misplaced(l, uffd, pidfd);
+	serve_in_too_small_a_state(l, uffd, pidfd);
 	LIVE_CHECK(l, is_open(uffd) && is_open(pidfd));
 	LIVE_CHECK(l, lazyd_attach(l->l, 0, uffd, pidfd) == 0);
 	LIVE_CHECK(l, lazyd_attach(l->l, 0, uffd, pidfd) == -EEXIST);
