@@ -321,6 +321,23 @@ static void describe(Lz__Criu__VmaEntry *vma, const struct lz_writer_area *area)
 	vma->fd = -1;
 }
 
+/* What reads them takes no others. */
+static int check_areas(uint32_t pid, const struct lz_writer_area *area, size_t nr,
+		       struct lz_why *why)
+{
+	uint64_t end = 0;
+
+	for (size_t n = 0; n < nr; end = area[n++].end)
+		if (area[n].start < end || area[n].start >= area[n].end ||
+		    (area[n].start | area[n].end) & PAGE_MASK)
+			return lz_why_say(why, -EINVAL,
+					  "mm-%" PRIu32 ".img: 0x%" PRIx64 "-0x%" PRIx64
+					  ", area number %zu, is empty, not of whole pages or not "
+					  "behind the one before it",
+					  pid, area[n].start, area[n].end, n + 1);
+	return 0;
+}
+
 int lz_writer_mm(int dirfd, uint32_t pid, const struct lz_writer_area *area, size_t nr,
 		 struct lz_why *why)
 {
@@ -328,10 +345,11 @@ int lz_writer_mm(int dirfd, uint32_t pid, const struct lz_writer_area *area, siz
 	Lz__Criu__VmaEntry *vma = calloc(nr + !nr, sizeof(*vma));
 	Lz__Criu__VmaEntry **list = calloc(nr + !nr, sizeof(Lz__Criu__VmaEntry *));
 	struct out o = { .file = NULL };
-	int err = 0;
+	int err;
 
 	why->text[0] = '\0';
-	if (!vma || !list)
+	err = check_areas(pid, area, nr, why);
+	if (!err && (!vma || !list))
 		err = lz_why_say(why, -ENOMEM, "not enough memory to write %zu areas", nr);
 	for (size_t n = 0; n < nr && !err; n++) {
 		describe(&vma[n], &area[n]);

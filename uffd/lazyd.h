@@ -479,11 +479,12 @@ struct lazyd_area {
 	uint32_t prot;
 };
 
-/* inventory.img, pstree.img and one mm-<pid>.img for each task; the first task is the root. */
+/* inventory.img and pstree.img; the first task is the root. */
 int lazyd_writer_tasks(int dirfd, const struct lazyd_task *tasks, size_t nr, struct lazyd_why *why);
+/* mm-<pid>.img: areas of whole pages, in ascending order. */
 int lazyd_writer_areas(int dirfd, uint32_t pid, const struct lazyd_area *areas, size_t nr,
 		       struct lazyd_why *why);
-/* pagemap-<pid>.img and pages-<pages_id>.img, in CRIU 4.2's encoding. */
+/* pagemap-<pid>.img and pages-<pages_id>.img, in CRIU 4.2's encoding; a @pages_id for each task. */
 int lazyd_writer_open(struct lazyd_writer **out, int dirfd, uint32_t pid, uint32_t pages_id,
 		      struct lazyd_why *why);
 int lazyd_writer_add(struct lazyd_writer *w, uint64_t vaddr, uint64_t nr_pages, uint32_t flags,

@@ -285,6 +285,30 @@ START_TEST(small_images)
 }
 END_TEST
 
+/* For the second area, and nothing is written. */
+START_TEST(areas_refused)
+{
+	static const struct lz_writer_area second[][2] = {
+		{ { 0x20000, 0x30000, 3 }, { 0x10000, 0x20000, 3 } },
+		{ { 0x20000, 0x30000, 3 }, { 0x2f000, 0x40000, 3 } },
+		{ { 0x20000, 0x30000, 3 }, { 0x30000, 0x30000, 3 } },
+		{ { 0x20000, 0x30000, 3 }, { 0x50000, 0x40000, 3 } },
+		{ { 0x20000, 0x30000, 3 }, { 0x30100, 0x40000, 3 } },
+		{ { 0x20000, 0x30000, 3 }, { 0x30000, 0x40100, 3 } },
+	};
+	static const struct lz_writer_area touching[] = { { 0x20000, 0x30000, 3 },
+							  { 0x30000, 0x40000, 3 } };
+	struct stat st;
+
+	for (size_t n = 0; n < sizeof(second) / sizeof(second[0]); n++) {
+		ck_assert_int_eq(lz_writer_mm(at, 7, second[n], 2, &why), -EINVAL);
+		ck_assert_ptr_nonnull(strstr(why.text, "area number 2"));
+		ck_assert_int_eq(fstatat(at, "mm-7.img", &st, 0), -1);
+	}
+	ck_assert_int_eq(lz_writer_mm(at, 7, touching, 2, &why), 0);
+}
+END_TEST
+
 START_TEST(parent_link)
 {
 	char target[16] = "";
@@ -310,6 +334,7 @@ int main(void)
 	tcase_add_test(t, in_the_way);
 	tcase_add_test(t, full_disk);
 	tcase_add_test(t, small_images);
+	tcase_add_test(t, areas_refused);
 	tcase_add_test(t, parent_link);
 	suite_add_tcase(s, t);
 	return run_suite(s);
