@@ -32,6 +32,9 @@ static int take_users(struct lz_fill_options *o)
 	const char *second = optarg[len] == '-' ? optarg + len + 1 : optarg;
 	unsigned long from, upto;
 
+	if (o->vm.uid_from <= o->vm.uid_upto)
+		return lz_service_usage(&o->service,
+					"--allow-user is given once, and not again for", optarg);
 	errno = 0;
 	from = strtoul(optarg, NULL, 10);
 	upto = strtoul(second, NULL, 10);

@@ -175,6 +175,8 @@ for who in -18446744073709550616 1000--5 1000- 5-4 "" 4294967295; do
 	"$LAZYD" fill --firecracker "$SOCKET" --memory "$TRUTH" --allow-user "$who" </dev/null >/dev/null 2>"$DIR/said"
 	[ $? = 2 ] && grep -q "takes a uid" "$DIR/said" || fail "--allow-user $who was taken: $(cat "$DIR/said")"
 done
+"$LAZYD" fill --firecracker "$SOCKET" --memory "$TRUTH" --allow-user 7 --allow-user 9 </dev/null >/dev/null 2>"$DIR/said"
+[ $? = 2 ] && grep -q "once, and not again for \"9\"" "$DIR/said" || fail "the second of two was taken: $(cat "$DIR/said")"
 fill --memory "$TRUTH" --allow-user 10000-10001
 [ "$(stat -c %a "$SOCKET")" = 666 ] || fail "others cannot connect"
 vm_ok --user 10001
