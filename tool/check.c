@@ -98,11 +98,10 @@ static int print_json(const struct lz_findings *f)
 					"name", n->name, "state", states[n->state], "value",
 					n->value, "cause", n->cause, "remedy", n->remedy));
 	}
-	return lz_out_json(stdout,
-			   r ? NULL
-			     : json_pack("{s:o, s:o, s:o, s:o}", "can_fill", json_verdict(f, FILL),
-					 "can_criu", json_verdict(f, LZ_PROBE_CRIU), "can_runc",
-					 json_verdict(f, LZ_PROBE_RUNC), "findings", list));
+	return lz_out_print(r ? NULL
+			      : json_pack("{s:o, s:o, s:o, s:o}", "can_fill", json_verdict(f, FILL),
+					  "can_criu", json_verdict(f, LZ_PROBE_CRIU), "can_runc",
+					  json_verdict(f, LZ_PROBE_RUNC), "findings", list));
 }
 
 int lz_tool_check(int argc, char **argv)

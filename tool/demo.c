@@ -274,7 +274,7 @@ static int report(struct lz_demo *d, const struct lazyd *l, const struct options
 				 "wrong_pages", (json_int_t)d->shared->nr_wrong, "access", "p50_ns",
 				 (json_int_t)p50, "p99_ns", (json_int_t)p99, "max_ns",
 				 (json_int_t)max, "stats", json);
-		return lz_out_json(stdout, json);
+		return lz_out_print(json);
 	}
 	lz_out_summary(stdout, &stats, seconds);
 	printf("access    p50 %s, p99 %s, max %s as the child saw it, pages that were there too\n",

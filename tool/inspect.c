@@ -162,9 +162,8 @@ static int print_json(const struct inspection *in)
 								       "problem", t->problem));
 	}
 	return r ? -ENOMEM
-		 : lz_out_json(stdout,
-			       json_pack("{s:s, s:o, s:o, s:o}", "dir", in->dir, "tasks", tasks,
-					 "total", report_json(&in->total), "problems", problems));
+		 : lz_out_print(json_pack("{s:s, s:o, s:o, s:o}", "dir", in->dir, "tasks", tasks,
+					  "total", report_json(&in->total), "problems", problems));
 }
 
 static int inspect_images(const char *dir, bool json)
@@ -205,11 +204,10 @@ static int inspect_process(pid_t pid, unsigned seconds, bool json)
 		return LZ_EXIT_FAILED;
 	}
 	if (json)
-		r = lz_out_json(stdout,
-				json_pack("{s:I, s:b, s:I, s:I, s:I}", "pid", (json_int_t)pid,
-					  "whole", !w.pid, "processes", (json_int_t)w.nr_processes,
-					  "areas", (json_int_t)w.nr_areas, "missing_bytes",
-					  (json_int_t)w.missing_bytes));
+		r = lz_out_print(json_pack("{s:I, s:b, s:I, s:I, s:I}", "pid", (json_int_t)pid,
+					   "whole", !w.pid, "processes", (json_int_t)w.nr_processes,
+					   "areas", (json_int_t)w.nr_areas, "missing_bytes",
+					   (json_int_t)w.missing_bytes));
 	else if (w.pid)
 		printf("process %d is not whole: up to %s in %" PRIu64
 		       " areas are still to come; do not checkpoint it yet.\n",

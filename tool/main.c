@@ -6,6 +6,7 @@
  */
 #include "tool/tool.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -98,6 +99,15 @@ static int open_streams(void)
 	return 0;
 }
 
+/* What others print is all that they were asked for; a service is asked for other things. */
+static int printed(int status, bool serves)
+{
+	if (serves || (!fflush(stdout) && !ferror(stdout)))
+		return status;
+	lz_out_error("standard output cannot be written: %s", strerror(errno));
+	return status ? status : LZ_EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	const struct lz_tool_command *command = NULL;
@@ -115,10 +125,10 @@ int main(int argc, char **argv)
 
 		if ((strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) &&
 		    !(command && command->helps))
-			return help();
+			return printed(help(), false);
 		if (strcmp(word, "-V") == 0 || strcmp(word, "--version") == 0) {
 			printf("lazyd %s\n", lazyd_version());
-			return LZ_EXIT_OK;
+			return printed(LZ_EXIT_OK, false);
 		}
 		if (word[0] == '-' && word[1]) {
 			i += takes_next(word);
@@ -140,5 +150,5 @@ int main(int argc, char **argv)
 	name = argv[at];
 	memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof(*argv));
 	argv[1] = name;
-	return command->run(argc - 1, argv + 1);
+	return printed(command->run(argc - 1, argv + 1), command->helps);
 }

@@ -147,6 +147,14 @@ int lz_out_json(FILE *to, json_t *json)
 	return r;
 }
 
+int lz_out_print(json_t *json)
+{
+	if (!json)
+		return -ENOMEM;
+	(void)lz_out_json(stdout, json);
+	return 0;
+}
+
 bool lz_out_takes(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLOUT };

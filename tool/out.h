@@ -41,6 +41,9 @@ bool lz_out_takes(int fd);
 
 /* Prints @json with a newline behind it and drops it; 0 or -errno. */
 int lz_out_json(FILE *to, json_t *json);
+/* On standard output; whether that can be written is looked at in the end, in main.c.
+ * 0 or -ENOMEM. */
+int lz_out_print(json_t *json);
 
 /* Every figure under its name in struct lazyd_stats, and "seconds". NULL: no memory. */
 json_t *lz_out_stats_json(const struct lazyd_stats *stats, double seconds);

@@ -152,11 +152,11 @@ static int print_json(const struct inspection *in)
 		r |= json_array_append_new(tasks, json);
 	}
 	return r ? -ENOMEM
-		 : lz_out_json(stdout, json_pack("{s:s, s:s, s:b, s:b, s:o, s:o}", "file", in->name,
-						 "identity", in->identity, "swept",
-						 in->flags & LAZYD_WORKINGSET_SWEPT ? 1 : 0, "cut",
-						 in->flags & LAZYD_WORKINGSET_CUT ? 1 : 0, "tasks",
-						 tasks, "total", share_json(&in->total)));
+		 : lz_out_print(json_pack("{s:s, s:s, s:b, s:b, s:o, s:o}", "file", in->name,
+					  "identity", in->identity, "swept",
+					  in->flags & LAZYD_WORKINGSET_SWEPT ? 1 : 0, "cut",
+					  in->flags & LAZYD_WORKINGSET_CUT ? 1 : 0, "tasks", tasks,
+					  "total", share_json(&in->total)));
 }
 
 static int inspect(const struct words *words)

@@ -298,5 +298,25 @@ sentence "which --pid"
 ends 1 "$LAZYD" inspect --pid 4194305
 sentence "No such process"
 
+# ---- what is printed gets nowhere ----
+
+# full STATUS ARGUMENT...: on a full disk it says so, once.
+full() {
+	local want=$1 got
+	shift
+	"$LAZYD" "$@" >/dev/full 2>"$DIR/err"
+	got=$?
+	[ $got = "$want" ] || fail "status $got, not $want, on a full disk: $*"
+	sentence "standard output cannot be written: No space left"
+}
+full 1 --help
+full 1 --version
+full 1 inspect --pid $$
+full 1 inspect --pid $$ --json
+full 1 workingset inspect "$seeds/some"
+full 1 workingset inspect "$seeds/some" --json
+full 1 check
+full 1 check --json
+
 [ $failed = 0 ] && echo ok
 exit $failed
