@@ -448,7 +448,7 @@ static bool sweep_block(struct lz_engine *e, struct lz_action *out)
 	uint64_t page, n;
 	uint32_t space;
 
-	if (!b || lz_reqs_are_crowded(e, s, b->next, LZ_FOR_SWEEP))
+	if (!b)
 		return false;
 	space = b->space;
 	page = b->next;

@@ -107,7 +107,8 @@ struct lz_block *lz_blocks_here(struct lz_engine *e)
 	struct lz_block *first = NULL;
 
 	for (struct lz_block *b = e->block; b < e->block + LZ_BLOCKS_MAX; b++)
-		if (is_to_be_read(e, b) && (!first || b->turn < first->turn))
+		if (is_to_be_read(e, b) && (!first || b->turn < first->turn) &&
+		    !lz_reqs_are_crowded(e, &e->space[b->space], b->next, LZ_FOR_SWEEP))
 			first = b;
 	return first;
 }

@@ -185,7 +185,8 @@ static inline void lz_reqs_put(struct lz_req_set *set, uint32_t number, bool in)
 enum lz_blocks_how { LZ_BLOCKS_FETCH, LZ_BLOCKS_WAIT, LZ_BLOCKS_SLICE };
 enum lz_blocks_how lz_blocks_ask(struct lz_engine *e, uint32_t space, uint64_t page,
 				 struct lz_block **b, struct lz_action *out);
-/* One that is here and has a page to be read: that is b->next. NULL: there is none. */
+/* One that is here and has a page to be read, and whose source may be asked for one more: that is
+ * b->next. NULL: there is none. */
 struct lz_block *lz_blocks_here(struct lz_engine *e);
 /* @n pages from @b->next on are being read. */
 void lz_blocks_read(struct lz_engine *e, struct lz_block *b, uint64_t n);

@@ -72,6 +72,23 @@ START_TEST(another_source_has_its_own)
 }
 END_TEST
 
+/* One that does not answer has its share of the sweep's reads, and the others go on. */
+START_TEST(a_slow_source_keeps_no_block_of_another)
+{
+	transcript_play(
+		"image 0+256 at f0:0, image 300+128 at f1:0, area 0..600 from 0, attach s0\n"
+		"start	| s0 fetch b0 0+256 = none; s0 fetch b1 f1:0+128 = none\n"
+		"fetched b0	| s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16;"
+		" s0 read r3 48+16; s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16;"
+		" s0 read r7 112+16; s0 read r8 128+16; s0 read r9 144+16; s0 read r10 160+16;"
+		" s0 read r11 176+16\n"
+		"fetched b1	| s0 read r12 f1:0+16; s0 read r13 f1:16+16; s0 read r14 f1:32+16;"
+		" s0 read r15 f1:48+16\n"
+		"got r12 16	| s0 copy r12 300..316; s0 read r12 f1:64+16\n"
+		"got r0 16		| s0 copy r0 0..16; s0 read r0 192+16\n");
+}
+END_TEST
+
 /* Blocks are those of the file, and hold what lies together in it, wherever that is in memory. */
 START_TEST(where_the_source_has_its_blocks)
 {
@@ -178,6 +195,7 @@ int main(void)
 	tcase_add_test(t, the_next_is_asked_for_when_one_has_been_read);
 	tcase_add_test(t, and_before_its_last_bytes_are_placed);
 	tcase_add_test(t, another_source_has_its_own);
+	tcase_add_test(t, a_slow_source_keeps_no_block_of_another);
 	tcase_add_test(t, where_the_source_has_its_blocks);
 	tcase_add_test(t, from_the_middle_of_one);
 	tcase_add_test(t, what_is_demanded_does_not_wait_for_it);
