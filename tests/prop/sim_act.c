@@ -260,6 +260,8 @@ void sim_run_actions(struct sim *s)
 		case LZ_ACT_KILL:
 			k_outcomes.killed++;
 			assert(s->on_lost == LAZYD_LOST_KILL); /* poisoning never fails here */
+			/* Nor is anybody killed whose pages have all come. */
+			assert(!s->went_well || s->abandoned);
 			k_kill(&s->k, sim_mm_of(s, a.space));
 			sim_feed(s, (struct lz_event){ .type = LZ_EV_EXIT, .space = a.space });
 			break;

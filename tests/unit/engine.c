@@ -72,7 +72,7 @@ END_TEST
 
 START_TEST(zero_pages_in_a_stream)
 {
-	transcript_play("image 0+1 at f0:0, image 40+1 at f0:9, area 0..200 from 0, attach s0\n"
+	transcript_play("image 0+1 at f0:0, image 40+1 at f0:9, area 0..300 from 0, attach s0\n"
 			"fault s0 1		| s0 zero 1..2\n"
 			"fault s0 2		| s0 zero 2..3\n" /* the restorer is at work */
 			"wait 6000, start	| s0 read r0 0+1; s0 read r1 9+1\n"
@@ -91,8 +91,21 @@ START_TEST(zero_pages_in_a_stream)
 			"wait 50		| s0 zero 64..68\n"
 			"fault s0 68		| s0 zero 68..84\n"
 			"fault s0 84		| s0 zero 84..148\n"
-			"fault s0 148		| s0 zero 148..200\n" /* to the area's end */
-			"fault s0 200		| s0 zero 200..201\n");
+			"fault s0 148		| s0 zero 148..212\n" /* no more than 64 */
+			"fault s0 212		| s0 zero 212..276\n"
+			"fault s0 276		| s0 zero 276..300\n" /* to the area's end */
+			"fault s0 300		| s0 zero 300..301\n");
+}
+END_TEST
+
+/* Of large pages there is one page of zeroes to be copied, and no more. */
+START_TEST(large_zero_pages_are_placed_alone)
+{
+	transcript_play("image 0+512 at f0:0 2M, area 0..4096 from 0 2M, no sweep, attach s0\n"
+			"start\n"
+			"fault s0 600		| s0 zero 512..1024\n"
+			"fault s0 1100		| s0 zero 1024..1536\n"
+			"fault s0 1536		| s0 zero 1536..2048\n");
 }
 END_TEST
 
@@ -256,6 +269,7 @@ int main(void)
 	tcase_add_test(t, nothing_runs_ahead_of_a_restorer);
 	tcase_add_test(t, a_page_the_image_does_not_hold);
 	tcase_add_test(t, zero_pages_in_a_stream);
+	tcase_add_test(t, large_zero_pages_are_placed_alone);
 	tcase_add_test(t, a_removed_page_is_zero);
 	suite_add_tcase(s, t);
 	t = tcase_create("requests");

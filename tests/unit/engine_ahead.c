@@ -160,6 +160,30 @@ START_TEST(a_busy_page_is_demanded)
 }
 END_TEST
 
+/* By the one who has waited longest for any page of a request. */
+START_TEST(the_oldest_fault_of_a_request_counts)
+{
+	transcript_play("image 0+32 at f0:0, area 0..32 from 0, attach s0\n"
+			"start			| s0 read r0 0+16; s0 read r1 16+16\n"
+			"fault s0 3\n"
+			"wait 10, fault s0 20\n"
+			"wait 10, fault s0 4\n"
+			"got r1 16, got r0 16	| s0 copy r0 0..16; s0 copy r1 16..32; s0 close\n");
+}
+END_TEST
+
+/* What is waited for is placed to its last page before that of somebody who came later. */
+START_TEST(the_last_page_that_is_demanded_too)
+{
+	transcript_play("image 0+32 at f0:0, area 0..32 from 0, attach s0\n"
+			"start			| s0 read r0 0+16; s0 read r1 16+16\n"
+			"fault s0 0, fault s0 1\n"
+			"wait 10, fault s0 20\n"
+			"got r0 16, got r1 16	| s0 copy r0 0..16 = 1; s0 copy r0@1 1..16;"
+			" s0 copy r1 16..32; s0 close\n");
+}
+END_TEST
+
 /* The thread's fault and the bytes for it come in one turn, and nothing comes after them. */
 START_TEST(a_page_that_has_arrived_is_demanded)
 {
@@ -262,6 +286,46 @@ START_TEST(a_stream_may_go_backward_or_in_strides)
 }
 END_TEST
 
+START_TEST(backward_sixteen_pages_are_the_most)
+{
+	transcript_play(
+		"image 0+512 at f0:0, area 0..512 from 0, attach s0\n"
+		"start			| s0 fetch b0 0+512 = none\n"
+		"fault s0 300			| s0 read r0 300+1\n"
+		"fault s0 299			| s0 read r1 299+1\n"
+		"fault s0 298			| s0 read r2 298+1; s0 read r3 294+4\n"
+		"fault s0 293			| s0 read r4 293+1; s0 read r5 285+8\n"
+		"fault s0 284	| s0 read r6 284+1; s0 read r7 268+8; s0 read r8 276+8\n"
+		"fault s0 267	| s0 read r9 267+1; s0 read r10 251+8; s0 read r11 259+8\n");
+}
+END_TEST
+
+/* Either way: of 64 pages, and what is farther apart is none. */
+#define ALL_COMES                                              \
+	"image 0+512 at f0:0, area 0..512 from 0, attach s0\n" \
+	"start			| s0 fetch b0 0+512 = none\n"
+
+START_TEST(the_longest_stride)
+{
+	transcript_play(ALL_COMES
+			"fault s0 100			| s0 read r0 100+1\n"
+			"fault s0 164			| s0 read r1 164+1\n"
+			"fault s0 228	| s0 read r2 228+1; s0 read r3 292+1; s0 read r4 356+1;"
+			" s0 read r5 420+1; s0 read r6 484+1\n");
+	transcript_play(ALL_COMES
+			"fault s0 500			| s0 read r0 500+1\n"
+			"fault s0 436			| s0 read r1 436+1\n"
+			"fault s0 372	| s0 read r2 372+1; s0 read r3 308+1; s0 read r4 244+1;"
+			" s0 read r5 180+1; s0 read r6 116+1\n");
+	transcript_play(ALL_COMES "fault s0 100	| s0 read r0 100+1\n"
+				  "fault s0 165	| s0 read r1 165+1\n"
+				  "fault s0 230	| s0 read r2 230+1\n");
+	transcript_play(ALL_COMES "fault s0 500	| s0 read r0 500+1\n"
+				  "fault s0 435	| s0 read r1 435+1\n"
+				  "fault s0 370	| s0 read r2 370+1\n");
+}
+END_TEST
+
 /* Backward it ends at the first page, in strides at the last, and what is not owed is left out. */
 START_TEST(streams_end_where_the_memory_does)
 {
@@ -294,6 +358,8 @@ int main(void)
 	tcase_add_test(t, over_a_wire_they_do);
 	tcase_add_test(t, a_fault_goes_before_what_has_arrived);
 	tcase_add_test(t, a_busy_page_is_demanded);
+	tcase_add_test(t, the_oldest_fault_of_a_request_counts);
+	tcase_add_test(t, the_last_page_that_is_demanded_too);
 	tcase_add_test(t, a_page_that_has_arrived_is_demanded);
 	tcase_add_test(t, spaces_are_swept_in_turn);
 	suite_add_tcase(s, t);
@@ -302,6 +368,8 @@ int main(void)
 	tcase_add_test(t, random_faults_have_none);
 	tcase_add_test(t, neighbours_leave_out_what_is_not_owed);
 	tcase_add_test(t, a_stream_may_go_backward_or_in_strides);
+	tcase_add_test(t, backward_sixteen_pages_are_the_most);
+	tcase_add_test(t, the_longest_stride);
 	tcase_add_test(t, streams_end_where_the_memory_does);
 	suite_add_tcase(s, t);
 	return run_suite(s);

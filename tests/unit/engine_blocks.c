@@ -44,7 +44,12 @@ START_TEST(the_next_is_asked_for_when_one_has_been_read)
 			"fetched b0	| s0 read r0 0+16; s0 read r1 16+16; s0 read r2 32+16;"
 			" s0 read r3 48+16; s0 read r4 64+16; s0 read r5 80+16; s0 read r6 96+16;"
 			" s0 read r7 112+16; s0 fetch b0 1024+128 = none\n"
-			"got r3 16		| s0 copy r3 48..64\n");
+			"got r3 16		| s0 copy r3 48..64\n"
+			/* Both at once, the later one first: read in the order of the asking. */
+			"fetched b0, fetched b1 | s0 read r3 512+16; s0 read r8 528+16;"
+			" s0 read r9 544+16; s0 read r10 560+16; s0 read r11 576+16;"
+			" s0 read r12 592+16; s0 read r13 608+16; s0 read r14 624+16;"
+			" s0 read r15 1024+16\n");
 }
 END_TEST
 

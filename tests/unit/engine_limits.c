@@ -92,6 +92,21 @@ START_TEST(the_sweep_leaves_room_for_faults)
 }
 END_TEST
 
+/* A slice at a time of any one source; but who has faulted six times will go on. */
+START_TEST(the_sweep_holds_back_until_there_is_a_storm)
+{
+	transcript_play("image 0+100 at f0:0, area 0..100 from 0, attach s0\n"
+			"fault s0 50		| s0 read r0 50+1\n"
+			"start			| s0 read r1 48+2\n"
+			"got r1 2		| s0 copy r1 48..50; s0 read r1 51+2\n"
+			"fault s0 50, fault s0 50\n"
+			"fault s0 50, fault s0 50\n"
+			"got r1 2		| s0 copy r1 51..53; s0 read r1 46+2\n"
+			"fault s0 50		| s0 read r2 53+4\n"
+			"got r1 2		| s0 copy r1 46..48; s0 read r1 42+4\n");
+}
+END_TEST
+
 /* Source 0 never answers: it has its share of the five requests, and one is left for source 1. */
 START_TEST(a_slow_source_delays_its_own_pages_only)
 {
@@ -207,6 +222,7 @@ int main(void)
 	tcase_add_test(t, a_page_waited_for_may_go);
 	tcase_add_test(t, wakes_past_the_list_are_of_all);
 	tcase_add_test(t, the_sweep_leaves_room_for_faults);
+	tcase_add_test(t, the_sweep_holds_back_until_there_is_a_storm);
 	tcase_add_test(t, a_slow_source_delays_its_own_pages_only);
 	tcase_add_test(t, the_oldest_hint_is_forgotten);
 	tcase_add_test(t, spaces_take_turns);

@@ -86,6 +86,59 @@ START_TEST(faults_on_what_comes_leave_the_window_wide)
 }
 END_TEST
 
+/* A window of 250 KB: of 437 MB/s, for so long as a link is kept busy while no faults come. */
+#define WIDE                                                                                  \
+	"costly, start		| s0 read r0 f1:0+16\n"                                               \
+	"wait 150, got r0 16	| s0 copy r0 0..16; s0 read r0 f1:16+16\n"                       \
+	"wait 150, got r0 16	| s0 copy r0 16..32; s0 read r0 f1:32+16; s0 read r1 f1:48+16\n" \
+	"wait 150, got r0 16	| s0 copy r0 32..48; s0 read r0 f1:64+16; s0 read r2 f1:80+16\n" \
+	"wait 150, got r0 16	| s0 copy r0 64..80; s0 read r0 f1:96+16\n"                      \
+	"count remote_window 256681\n"
+
+#define FIVE_FAULTS "fault s0 7000, fault s0 7000, fault s0 7000, fault s0 7000, fault s0 7000"
+
+/* For so long as a fault that had to be asked for is no more than 5 ms ago. A storm of them is over
+ * sooner with more on its way; it begins with the sixteenth, counted from when it was calm. */
+START_TEST(a_fault_narrows_the_window_and_a_storm_does_less)
+{
+	transcript_play(REMOTE "image 0+8000 at f1:0, area 0..8000 from 0, attach s0\n" WIDE
+			       "fault s0 7000	| s0 read r3 f1:7000+1 urgent\n"
+			       "count remote_window 147455\n" FIVE_FAULTS ", " FIVE_FAULTS "\n"
+			       "fault s0 7000, fault s0 7000, fault s0 7000, fault s0 7000\n"
+			       "count remote_window 147455\n"
+			       "fault s0 7000\n"
+			       "count remote_window 191145\n"
+			       "wait 5000\n"
+			       "count remote_window 191145\n"
+			       "wait 1\n"
+			       "count remote_window 256681\n"
+			       "fault s0 7500	| s0 read r4 f1:7500+1 urgent\n"
+			       "count remote_window 147455\n");
+}
+END_TEST
+
+/* It will be demanded itself. */
+START_TEST(the_window_is_widest_for_what_is_wanted)
+{
+	transcript_play(REMOTE "no sweep, image 0+8000 at f1:0, area 0..8000 from 0, attach s0\n"
+			       "want 0+7000\n"
+			       "costly, start		| s0 read r0 f1:0+16\n"
+			       "wait 150, got r0 16 | s0 read r1 f1:16+16; s0 copy r0 0..16\n"
+			       "wait 150, got r1 16 | s0 read r0 f1:32+16; s0 read r2 f1:48+16;"
+			       " s0 copy r1 16..32\n"
+			       "wait 150, got r0 16 | s0 read r1 f1:64+16; s0 read r3 f1:80+16;"
+			       " s0 copy r0 32..48\n"
+			       "wait 150, got r2 16 | s0 read r0 f1:96+16; s0 read r4 f1:112+16;"
+			       " s0 copy r2 48..64\n"
+			       "wait 150, got r1 16 | s0 read r2 f1:128+16; s0 read r5 f1:144+16;"
+			       " s0 copy r1 64..80\n"
+			       "wait 150, got r0 16 | s0 read r1 f1:160+16; s0 read r6 f1:176+16;"
+			       " s0 copy r0 96..112\n"
+			       "wait 150, got r3 16 | s0 read r0 f1:192+16; s0 copy r3 80..96\n"
+			       "count remote_window 431444\n");
+}
+END_TEST
+
 /* What is demanded is on the same link: it is not held back, but counts. */
 START_TEST(faults_take_the_window_from_the_sweep)
 {
@@ -323,6 +376,8 @@ int main(void)
 	tcase_add_test(t, few_large_requests);
 	tcase_add_test(t, the_rest_of_a_demanded_read_is_urgent);
 	tcase_add_test(t, faults_on_what_comes_leave_the_window_wide);
+	tcase_add_test(t, a_fault_narrows_the_window_and_a_storm_does_less);
+	tcase_add_test(t, the_window_is_widest_for_what_is_wanted);
 	tcase_add_test(t, faults_take_the_window_from_the_sweep);
 	tcase_add_test(t, neighbours_wait_for_the_window);
 	tcase_add_test(t, a_neighbour_that_waits_keeps_none_behind);

@@ -283,6 +283,16 @@ START_TEST(a_killed_space_gets_nothing_more)
 }
 END_TEST
 
+START_TEST(who_has_lost_nothing_is_not_killed)
+{
+	transcript_play("on-lost kill\n" EIGHT "fault s0 2		| s0 read r0 2+1\n"
+			"got r0 1		| s0 copy r0 2..3 = eexist; s0 wake 2..3\n"
+			"wait 6000, start	| s0 read r0 0+2; s0 read r1 3+5\n"
+			"got r0 2, got r1 5	| s0 copy r0 0..2; s0 copy r1 3..8; s0 close\n"
+			"count pages_lost 0\n");
+}
+END_TEST
+
 /* ---- giving up ---- */
 
 START_TEST(abandoned)
@@ -330,6 +340,15 @@ START_TEST(abandoned_by_kill)
 			"abandon		| s0 kill; s1 kill; s1 close\n"
 			"got r0 ecanceled	| s0 close\n"
 			"is done, count pages_lost 16\n");
+}
+END_TEST
+
+START_TEST(abandoned_and_a_stall_goes_on)
+{
+	transcript_play(EIGHT "fault s0 30		| s0 zero 30..31 = eagain\n"
+			      "abandon\n"
+			      "wait 49\n"
+			      "wait 1		| s0 zero 30..31; s0 poison r0 0..8; s0 close\n");
 }
 END_TEST
 
@@ -382,6 +401,7 @@ int main(void)
 	tcase_add_test(t, a_poison_refused_is_a_kill);
 	tcase_add_test(t, a_kill_by_option);
 	tcase_add_test(t, a_killed_space_gets_nothing_more);
+	tcase_add_test(t, who_has_lost_nothing_is_not_killed);
 	suite_add_tcase(s, t);
 	t = tcase_create("giving up");
 	tcase_add_test(t, abandoned);
@@ -389,6 +409,7 @@ int main(void)
 	tcase_add_test(t, abandoned_while_page_by_page);
 	tcase_add_test(t, abandoned_while_stalled);
 	tcase_add_test(t, abandoned_by_kill);
+	tcase_add_test(t, abandoned_and_a_stall_goes_on);
 	tcase_add_test(t, abandoned_and_forked);
 	tcase_add_test(t, abandoned_where_nothing_is_mapped);
 	suite_add_tcase(s, t);

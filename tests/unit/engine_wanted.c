@@ -6,6 +6,7 @@
  */
 #include <check.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tests/lib/suite.h"
 #include "tests/lib/transcript.h"
@@ -79,6 +80,41 @@ START_TEST(a_bound_on_what_is_on_its_way)
 			" s0 read r15 740+16\n"
 			"got r3 16	| s0 copy r3 548..564; s0 read r3 10+1; s0 read r16 12+1;"
 			" s0 fetch b0 0+512 = none; s0 fetch b1 512+488 = none\n");
+}
+END_TEST
+
+/* What is in memory by then is the sweep's, and waits as well. */
+START_TEST(the_sweep_of_a_block_waits_too)
+{
+	transcript_play(
+		"image 0+1000 at f0:0, area 0..1000 from 0, attach s0\n"
+		"start	| s0 fetch b0 0+512 = none; s0 fetch b1 512+488 = none\n"
+		"want 600+272 | s0 read r0 600+16; s0 read r1 616+16; s0 read r2 632+16;"
+		" s0 read r3 648+16; s0 read r4 664+16; s0 read r5 680+16; s0 read r6 696+16;"
+		" s0 read r7 712+16; s0 read r8 728+16; s0 read r9 744+16; s0 read r10 760+16;"
+		" s0 read r11 776+16; s0 read r12 792+16; s0 read r13 808+16;"
+		" s0 read r14 824+16; s0 read r15 840+16\n"
+		"fetched b0\n");
+}
+END_TEST
+
+/* Three quarters of what may run ahead: 24. Those behind it in the order wait, as they are. */
+START_TEST(one_source_has_its_share)
+{
+	char text[2048] = "no sweep, image 0+64 at f0:0, image 100+16 at f1:0\n"
+			  "area 0..200 from 0, attach s0\n";
+	size_t n = strlen(text);
+
+	for (int i = 0; i < 25; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "want %d+1\n", 2 * i);
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "want 100+1\nstart | ");
+	for (int i = 0; i < 24; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "s0 read r%d %d+1%s", i, 2 * i,
+				      i < 23 ? "; " : "\n");
+	(void)snprintf(text + n, sizeof(text) - n,
+		       "got r5 1	| s0 copy r5 10..11; s0 read r5 48+1;"
+		       " s0 read r24 f1:0+1\n");
+	transcript_play(text);
 }
 END_TEST
 
@@ -325,6 +361,8 @@ int main(void)
 	tcase_add_test(t, what_the_image_does_not_hold);
 	tcase_add_test(t, what_has_gone_meanwhile);
 	tcase_add_test(t, a_bound_on_what_is_on_its_way);
+	tcase_add_test(t, the_sweep_of_a_block_waits_too);
+	tcase_add_test(t, one_source_has_its_share);
 	tcase_add_test(t, a_fault_comes_first);
 	tcase_add_test(t, a_fault_on_what_is_wanted_has_it_demanded);
 	tcase_add_test(t, the_next_is_asked_for_before_what_has_come_is_placed);
