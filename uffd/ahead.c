@@ -62,7 +62,7 @@ uint64_t lz_ahead_slice(const struct lz_engine *e, const struct lz_space *s, uin
  */
 static enum lz_window_pace pace_of(const struct lz_engine *e, enum lz_req_cause cause)
 {
-	if (!e->abandoned && e->missed_ns && e->now_ns - e->missed_ns <= LZ_CALM_NS)
+	if (e->missed_ns && e->now_ns - e->missed_ns <= LZ_CALM_NS)
 		return e->nr_storm < LZ_STORM_BEGINS ? LZ_WINDOW_PRESSED : LZ_WINDOW_STORM;
 	return cause == LZ_FOR_WANTED ? LZ_WINDOW_WANTED : LZ_WINDOW_CALM;
 }

@@ -128,7 +128,6 @@ static bool next_place(struct lz_engine *e, struct lz_req *q, struct lz_action *
 		}
 		act(out, how_to_place(q), q->space, (uint32_t)(q - e->req), at);
 		out->skip = q->done << q->run->page_shift;
-		out->mapped_ok = !q->unmapped;
 		return true;
 	}
 	if (q->done < q->nr) {
