@@ -117,6 +117,27 @@ START_TEST(faults_all_over_the_place_do_not_draw_the_sweep)
 }
 END_TEST
 
+/* Nor are those of a stream far apart, whose next is where it was waited for: behind 64 pages. */
+START_TEST(a_stream_goes_on_drawing_the_sweep)
+{
+	static const int first[] = { 300, 301, 306, 315, 332, 365, 430 };
+	enum { FAULTS = 40, GROWN = 6 };
+	char text[8192];
+	int at = 0;
+	int n = snprintf(text, sizeof(text),
+			 "no sweep, image 0+4096 at f0:0, area 0..4096 from 0, attach s0, start\n");
+
+	for (int i = 0; i < FAULTS; i++) {
+		at = i <= GROWN ? first[i] : at + 65;
+		n += snprintf(text + n, sizeof(text) - (size_t)n,
+			      "fault s0 %d | s0 read r%d %d+1\n", at, i, at);
+	}
+	(void)snprintf(text + n, sizeof(text) - (size_t)n, "sweep | s0 read r%d %d+16\n", FAULTS,
+		       at - 16);
+	transcript_play(text);
+}
+END_TEST
+
 START_TEST(over_a_wire_they_do)
 {
 	enum { FAULTS = 34, APART = 100 };
@@ -160,6 +181,17 @@ START_TEST(a_busy_page_is_demanded)
 }
 END_TEST
 
+/* Not the same page of another space. */
+START_TEST(a_busy_page_is_its_own_space_s)
+{
+	transcript_play("image 0+16 at f0:0, area 0..16 from 0, attach s0, attach s1\n"
+			"start			| s0 read r0 0+16; s1 read r1 0+16\n"
+			"fault s1 3\n"
+			"got r0 16, got r1 16	| s1 copy r1 0..16; s0 copy r0 0..16; s0 close;"
+			" s1 close\n");
+}
+END_TEST
+
 /* By the one who has waited longest for any page of a request. */
 START_TEST(the_oldest_fault_of_a_request_counts)
 {
@@ -177,9 +209,9 @@ START_TEST(the_last_page_that_is_demanded_too)
 {
 	transcript_play("image 0+32 at f0:0, area 0..32 from 0, attach s0\n"
 			"start			| s0 read r0 0+16; s0 read r1 16+16\n"
-			"fault s0 0, fault s0 1\n"
+			"fault s0 3, fault s0 4\n"
 			"wait 10, fault s0 20\n"
-			"got r0 16, got r1 16	| s0 copy r0 0..16 = 1; s0 copy r0@1 1..16;"
+			"got r0 16, got r1 16	| s0 copy r0 0..16 = 4; s0 copy r0@4 4..16;"
 			" s0 copy r1 16..32; s0 close\n");
 }
 END_TEST
@@ -355,9 +387,11 @@ int main(void)
 	tcase_add_test(t, half_a_slice_at_a_time_while_faults_come);
 	tcase_add_test(t, whole_slices_in_a_storm);
 	tcase_add_test(t, faults_all_over_the_place_do_not_draw_the_sweep);
+	tcase_add_test(t, a_stream_goes_on_drawing_the_sweep);
 	tcase_add_test(t, over_a_wire_they_do);
 	tcase_add_test(t, a_fault_goes_before_what_has_arrived);
 	tcase_add_test(t, a_busy_page_is_demanded);
+	tcase_add_test(t, a_busy_page_is_its_own_space_s);
 	tcase_add_test(t, the_oldest_fault_of_a_request_counts);
 	tcase_add_test(t, the_last_page_that_is_demanded_too);
 	tcase_add_test(t, a_page_that_has_arrived_is_demanded);

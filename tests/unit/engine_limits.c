@@ -139,6 +139,20 @@ START_TEST(the_oldest_hint_is_forgotten)
 }
 END_TEST
 
+/* Neither its faults are forgotten nor what is to be read behind them. */
+START_TEST(what_waits_outlives_another_space)
+{
+	transcript_play("image 0+100 at f0:0, area 0..100 from 0, attach s0, attach s1\n"
+			"start | s0 fetch b0 0+8; s1 fetch b1 0+8; s0 read r0 0+4; s0 read r1 4+4\n"
+			"fault s0 50		| s0 read r2 50+1\n"
+			"fault s0 51		| s0 read r3 51+1; s0 read r4 52+2\n"
+			"fault s0 53, fault s0 90\n"
+			"exit s1		| s1 close\n"
+			"got r2 1		| s0 copy r2 50..51; s0 read r2 90+1\n"
+			"got r4 2		| s0 copy r4 52..54; s0 read r4 54+2\n");
+}
+END_TEST
+
 START_TEST(spaces_take_turns)
 {
 	transcript_play(
@@ -225,6 +239,7 @@ int main(void)
 	tcase_add_test(t, the_sweep_holds_back_until_there_is_a_storm);
 	tcase_add_test(t, a_slow_source_delays_its_own_pages_only);
 	tcase_add_test(t, the_oldest_hint_is_forgotten);
+	tcase_add_test(t, what_waits_outlives_another_space);
 	tcase_add_test(t, spaces_take_turns);
 	tcase_add_test(t, giving_up_takes_all_of_it);
 	tcase_add_test(t, giving_up_with_all_requests_under_way);
