@@ -73,6 +73,15 @@ START_TEST(a_stalled_zero_is_not_forgotten)
 }
 END_TEST
 
+/* Asked twice of the layout as it is: nothing has moved in between. */
+START_TEST(enoent_twice_behind_a_layout_event)
+{
+	transcript_play(EIGHT "remove s0 5..6	| s0 wake 5..6\n"
+			      "fault s0 2	| s0 read r0 2+1\n"
+			      "got r0 1		| s0 copy r0 2..3 = enoent; s0 wake 2..3\n");
+}
+END_TEST
+
 START_TEST(a_stall_is_of_one_space)
 {
 	transcript_play(EIGHT "attach s1\n"
@@ -377,6 +386,7 @@ int main(void)
 	tcase_add_test(t, eagain_has_a_longest_wait);
 	tcase_add_test(t, eagain_waits_for_the_next_event);
 	tcase_add_test(t, a_stalled_zero_is_not_forgotten);
+	tcase_add_test(t, enoent_twice_behind_a_layout_event);
 	tcase_add_test(t, a_stall_is_of_one_space);
 	tcase_add_test(t, a_stall_does_not_hold_up_neighbours_of_others);
 	tcase_add_test(t, enomem_is_later);
