@@ -19,6 +19,7 @@ static const char CACERT[] = "/etc/pki/CA/cacert.pem", CACRL[] = "/etc/pki/CA/ca
 
 __attribute__((format(printf, 3, 4))) static int lz_tls_say(char why[LZ_TLS_WHY_MAX], int ret,
 							    const char *format, ...);
+static bool lz_tls_is_there(const char *file);
 static int lz_tls_read(gnutls_datum_t *out, const char *what, const char *file, char *why);
 static int lz_tls_trust(struct lz_tls *t, const struct lz_tls_options *o, char *why);
 static int lz_tls_revoke(struct lz_tls *t, const char *file, char *why);
@@ -42,7 +43,7 @@ int lz_tls_new(struct lz_tls **out, const struct lz_tls_options *o, char why[LZ_
 		ret = lz_tls_say(why, -EINVAL, "GnuTLS's default priorities are not valid here");
 	if (!ret)
 		ret = lz_tls_trust(t, o, why);
-	if (!ret && (o->cacrl || access(CACRL, R_OK) == 0))
+	if (!ret && (o->cacrl || lz_tls_is_there(CACRL)))
 		ret = lz_tls_revoke(t, o->cacrl ? o->cacrl : CACRL, why);
 	if (!ret)
 		ret = lz_tls_identify(t, o->cert ? o->cert : CERT, o->key ? o->key : KEY, why);
@@ -149,6 +150,12 @@ static int lz_tls_say(char why[LZ_TLS_WHY_MAX], int ret, const char *format, ...
 	return ret;
 }
 
+/* One that is kept from us is: to go on without it would be to trust whom it takes back. */
+static bool lz_tls_is_there(const char *file)
+{
+	return access(file, F_OK) == 0 || errno != ENOENT;
+}
+
 static int lz_tls_read(gnutls_datum_t *out, const char *what, const char *file, char *why)
 {
 	int ret;
@@ -171,7 +178,7 @@ static int lz_tls_trust(struct lz_tls *t, const struct lz_tls_options *o, char *
 		/* That there is none is no failure yet:
 		 * a peer will not be trusted, and that is said. */
 		(void)gnutls_certificate_set_x509_system_trust(t->creds);
-		if (access(file, F_OK) != 0)
+		if (!lz_tls_is_there(file))
 			return 0;
 	}
 	ret = lz_tls_read(&pem, "CA certificate", file, why);

@@ -110,6 +110,12 @@ for command in serve "${from[*]}"; do
 	ends 1 'is not that of' "${command[@]}" --tls-key "$PKI/expired.key"
 done
 [ -e /etc/pki/criu/cert.pem ] || ends 1 /etc/pki/criu/cert.pem serve --tls
+# A revocation list in CRIU's place that cannot be had, not even by root, is not the same as none.
+mkdir -p "$DIR/etc/pki/CA"
+ln -s cacrl.pem "$DIR/etc/pki/CA/cacrl.pem"
+mount --bind "$DIR/etc" /etc || fail "no /etc of the test's own"
+ends 1 /etc/pki/CA/cacrl.pem serve --tls --tls-cacert "$PKI/ca.crt" --tls-cert "$PKI/good.crt" --tls-key "$PKI/good.key"
+umount /etc || fail "the test's /etc stays"
 ends 2 --tls-key serve --tls-key "$PKI/good.key"
 ends 2 --tls-no-cn-verify "${from[@]}" --tls-no-cn-verify
 ends 2 --tls-no-cn-verify fill --page-server --ps-socket 0 --tls
