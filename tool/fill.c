@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,13 +206,27 @@ static void prepare_huge(struct lz_fill *f)
 			   "event=not-collapsed error=\"%s\" no process to do it", strerror(-fd));
 }
 
+static int start_listening(struct lz_fill *f)
+{
+	const struct lz_service *v = &f->o.service;
+	const char *vms = f->o.vm.socket, *work = v->work_dir ? v->work_dir : v->images_dir;
+	int r = vms ? lz_firecracker_listen(f) : lz_restorer_listen(f);
+	char sentence[PATH_MAX + 128];
+
+	if (!r)
+		return LZ_EXIT_OK;
+	(void)snprintf(sentence, sizeof(sentence), "cannot listen at %s%s: %s", vms ? vms : work,
+		       vms ? " (--firecracker)" : "/lazy-pages.socket (-W, else -D)", strerror(-r));
+	return refuse(f, sentence);
+}
+
 /* From the socket on: listen, then daemonize, then say ready; CRIU's callers rely on that order. */
 static int begin(struct lz_fill *f)
 {
 	int r = lz_service_ring(&f->o.service);
 
-	if (!r && (f->o.vm.socket ? lz_firecracker_listen(f) : lz_restorer_listen(f)))
-		r = LZ_EXIT_FAILED;
+	if (!r)
+		r = start_listening(f);
 	if (!r)
 		r = lz_service_daemonize(&f->o.service);
 	if (!r && lz_keeper_hold_signals(f))

@@ -34,9 +34,6 @@ int lz_firecracker_listen(struct lz_fill *f)
 	if (!r && o->uid_from <= o->uid_upto && chmod(lz_addr_file(&f->vm_addr), 0666))
 		r = -errno;
 	if (r) {
-		lz_log_say(&f->o.service.log, LAZYD_LOG_ERROR,
-			   "event=listen socket=%s error=\"%s\" (--firecracker)", o->socket,
-			   strerror(-r));
 		if (fd >= 0)
 			(void)close(fd);
 		return r;

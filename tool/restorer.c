@@ -53,10 +53,6 @@ int lz_restorer_listen(struct lz_fill *f)
 	 * it is never another one. */
 	if (fd < 0 || fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&a, len) || listen(fd, 10)) {
 		r = -errno;
-		lz_log_say(
-			&f->o.service.log, LAZYD_LOG_ERROR,
-			"event=listen socket=%s error=\"%s\": is the work directory (-W, else -D) writable?",
-			NAME, strerror(-r));
 		if (fd >= 0)
 			(void)close(fd);
 		return r;

@@ -318,7 +318,7 @@ void lz_service_report(const struct lz_service *s, json_t *json)
 int lz_service_refuse(const struct lz_service *s, const char *sentence)
 {
 	lz_log_say(&s->log, LAZYD_LOG_ERROR, "event=set-up %s", sentence);
-	if (s->log.fd != STDERR_FILENO && !s->daemon)
+	if (s->log.fd != STDERR_FILENO)
 		lz_out_error("%s", sentence);
 	return LZ_EXIT_FAILED;
 }

@@ -297,7 +297,7 @@ void lz_vm_refuse(struct lz_fill *f, struct lz_guest *g, const char *sentence);
 /* Of one that was calling a keeper that is dead. */
 void lz_vm_succeed(struct lz_fill *f, struct lz_guest *g);
 
-/* firecracker.c: the socket that VMs come to. 0, or -errno with the reason logged. */
+/* firecracker.c: the socket that VMs come to. 0, or -errno. */
 int lz_firecracker_listen(struct lz_fill *f);
 /* Who has connected is heard; nobody else comes. */
 void lz_firecracker_unlisten(struct lz_fill *f);
@@ -315,7 +315,7 @@ int lz_firecracker_attend(struct lz_fill *f);
 /* As lz_restorer_succeed(). */
 void lz_firecracker_succeed(struct lz_fill *f);
 
-/* restorer.c: CRIU's lazy-pages socket. 0, or -errno with the reason logged. */
+/* restorer.c: CRIU's lazy-pages socket. 0, or -errno. */
 int lz_restorer_listen(struct lz_fill *f);
 /* Of a user who may not restore the connection is closed, and listen_fd stays. */
 int lz_restorer_accept(struct lz_fill *f);

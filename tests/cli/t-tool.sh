@@ -263,6 +263,15 @@ for option in --port=7 --address=there --tls; do
 done
 ends 1 "$LAZYD" fill -D "$DIR/images" --replay "$DIR/no.ws"
 sentence "$DIR/no.ws (--replay): No such file"
+# Where the log is a file, too.
+mkdir -p "$DIR/taken/lazy-pages.socket"
+ends 1 "$LAZYD" fill -D "$DIR/images" -W "$DIR/taken" -o fill.log
+sentence "cannot listen at $DIR/taken/lazy-pages.socket (-W, else -D): Address already in use"
+ends 1 "$LAZYD" fill -D "$DIR/empty" -o fill.log --daemon
+sentence inventory.img
+truncate -s 1M "$DIR/memory"
+ends 1 "$LAZYD" fill --firecracker "$DIR/no/vm.sock" --memory "$DIR/memory" -o "$DIR/fill.log"
+sentence "cannot listen at $DIR/no/vm.sock (--firecracker): No such file or directory"
 pages=$(echo "$DIR"/images/pages-*.img)
 truncate -s 1000000 "$pages"
 ends 1 "$LAZYD" inspect -D "$DIR/images"
