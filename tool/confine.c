@@ -238,13 +238,18 @@ void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *remo
 		      const char *replaces)
 {
 	char names[256];
-	int calls, landlock;
+	int calls, landlock = 0;
 
 	/* The log's gmtime_r() reads the zone's file at its first call. */
 	tzset();
 	raise_memlock();
-	complain(log, "capabilities", drop_capabilities(roles));
 	complain(log, "no_new_privs", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0);
+	/* Capabilities may be what it takes to reach the directories that the exceptions are in. */
+	if (!LZ_CONFINE_INSTRUMENTED && !(roles & LZ_CONFINE_COLLAPSE)) {
+		landlock = or_full(roles, refuse_writing(roles, removes, replaces));
+		complain(log, "names", landlock);
+	}
+	complain(log, "capabilities", drop_capabilities(roles));
 	name_capabilities(names, sizeof(names));
 	if (LZ_CONFINE_INSTRUMENTED) {
 		lz_log_say(log, LAZYD_LOG_INFO,
@@ -252,10 +257,6 @@ void lz_confine_enter(const struct lz_log *log, unsigned roles, const char *remo
 			   names);
 		return;
 	}
-	landlock = roles & LZ_CONFINE_COLLAPSE
-			   ? 0
-			   : or_full(roles, refuse_writing(roles, removes, replaces));
-	complain(log, "names", landlock);
 	calls = or_full(roles, lz_confine_calls(roles));
 	complain(log, "system calls", calls);
 	lz_log_say(log, LAZYD_LOG_INFO,

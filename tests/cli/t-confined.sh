@@ -90,6 +90,16 @@ daemon_ok 60
 report "who=refused" "$ANSWER"
 chmod 644 "$DIR/images"/*
 
+# Of a directory as runc makes them, where going in takes a capability, no name is left either.
+chmod 600 "$DIR/work"
+daemon
+said "$DIR/work/daemon.log" cap_fowner,cap_kill
+kill -TERM "$DAEMON_PID"
+daemon_end 60 || fail "the daemon is not over"
+[ "$DAEMON_RC" = 0 ] || fail "the daemon ended with status $DAEMON_RC"
+[ -S "$DIR/work/lazy-pages.socket" ] || fail "it could remove its socket: this is not such a directory"
+chmod 755 "$DIR/work"
+
 mkfifo "$DIR/serving"
 "$LAZYD" serve -D "$DIR/images" -W "$DIR/work" -o serve.log -v --address "$DIR/work/pages.socket" --status-fd 9 \
 	</dev/null >"$DIR/serve.out" 9>"$DIR/serving" 7>&- 8>&- &
