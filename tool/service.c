@@ -237,10 +237,8 @@ static int open_log(struct lz_service *s)
 {
 	const char *name = s->log_file;
 
-	if (s->had.log >= 0) {
-		s->log.fd = s->had.log;
+	if (s->had.log >= 0)
 		return 0;
-	}
 	if (!name || strcmp(name, "-") == 0) {
 		s->log.fd = name ? STDOUT_FILENO : STDERR_FILENO;
 		return 0;
@@ -273,21 +271,34 @@ static void copy_standard(int *fd)
 		*fd = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
 
+/* There is no log yet, but for who is to take the place of another and goes on with that one's. */
+static int refuse_directory(const struct lz_service *s, const char *what, const char *option,
+			    const char *dir)
+{
+	char sentence[PATH_MAX + 128];
+
+	(void)snprintf(sentence, sizeof(sentence), "%s directory %s (%s): %s", what, dir, option,
+		       strerror(errno));
+	if (s->had.log >= 0)
+		(void)lz_service_refuse(s, sentence);
+	else
+		lz_out_error("%s", sentence);
+	return -1;
+}
+
 int lz_service_enter(struct lz_service *s, int *images)
 {
 	const char *work = s->work_dir ? s->work_dir : s->images_dir;
 
+	if (s->had.log >= 0)
+		s->log.fd = s->had.log;
 	copy_standard(&s->status_fd);
 	copy_standard(&s->ps_socket);
 	*images = open(s->images_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*images < 0) {
-		lz_out_error("images directory %s (-D): %s", s->images_dir, strerror(errno));
-		return -1;
-	}
-	if (chdir(work)) {
-		lz_out_error("work directory %s (-W): %s", work, strerror(errno));
-		return -1;
-	}
+	if (*images < 0)
+		return refuse_directory(s, "images", "-D", s->images_dir);
+	if (chdir(work))
+		return refuse_directory(s, "work", "-W", work);
 	s->pidfile_fd = s->had.pidfile;
 	return open_log(s) || open_stats(s) ? -1 : 0;
 }

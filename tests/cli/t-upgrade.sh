@@ -55,6 +55,10 @@ refuse true
 rm -f "$LAZYD"
 refuse nothing
 replace "$original"
+mv images elsewhere
+refuse "no images"
+grep -qF 'images directory images (-D): No such file or directory' work/daemon.log || fail "nobody says what was missing"
+mv elsewhere images
 restore
 go
 while upgrade; do
