@@ -57,10 +57,11 @@ int lazyd_workingset_add(struct lazyd_workingset *w, const struct lazyd_touch *t
 
 int lazyd_workingset_touch(const struct lazyd_workingset *w, size_t n, struct lazyd_touch *touch)
 {
-	const struct lz_wset_run *r = &w->touched.run[n];
+	const struct lz_wset_run *r;
 
 	if (n >= w->touched.nr)
 		return -ENOENT;
+	r = &w->touched.run[n];
 	*touch = (struct lazyd_touch){ .start = r->address,
 				       .len = (uint64_t)r->nr_pages * LZ_WSET_PAGE,
 				       .owner = r->task };
