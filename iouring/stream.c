@@ -254,7 +254,7 @@ int lz_stream_open(struct lz_stream **out, const struct lz_stream_options *o)
 	s->o.hello.page_size = LZ_PS_PAGE;
 	s->fruitful = true;
 	s->poll_ns = UINT64_MAX;
-	(void)snprintf(s->peer_name, sizeof(s->peer_name), "unknown");
+	(void)snprintf(s->peer_name, sizeof(s->peer_name), "%s", o->name ? o->name : "unknown");
 	for (unsigned i = 0; i < LZ_STREAM_NR; i++) {
 		s->link[i].net.fd = -1;
 		lz_stream_link_inherit(s, i);

@@ -43,6 +43,7 @@ struct lz_stream_options {
 	void (*log)(void *arg, int level, const char *line);
 	void *arg;
 	enum lz_ps_layout layout; /* of a plain CRIU; never UNKNOWN */
+	const char *name;         /* of the peer, until it is connected to; NULL: unknown */
 	bool only_lazyd;          /* a plain CRIU checks no identity: it is not asked */
 	struct lz_hello hello;    /* identity, session, software; the stream sets the rest */
 	uint64_t timeout_ns;      /* 0: for ever */

@@ -4,6 +4,7 @@
  * connection to it. When one is wanted, and what is said on it, is the library's.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -93,6 +94,21 @@ static int identify_images(struct lz_fill *f, int *header)
 	return LZ_EXIT_OK;
 }
 
+/* A mistyped one is to be seen in the log. */
+static void name_peer(struct lz_fill *f)
+{
+	const struct lz_service *s = &f->o.service;
+	bool is_ip6 = strchr(s->address, ':');
+
+	if (s->ps_socket >= 0)
+		(void)strcpy(f->peer_name, "--ps-socket");
+	else if (!s->port || f->peer.at[0].sa.ss_family == AF_UNIX)
+		(void)snprintf(f->peer_name, sizeof(f->peer_name), "%s", s->address);
+	else
+		(void)snprintf(f->peer_name, sizeof(f->peer_name), is_ip6 ? "[%s]:%s" : "%s:%s",
+			       s->address, s->port);
+}
+
 int lz_peer_prepare(struct lz_fill *f)
 {
 	const struct lz_fill_options *o = &f->o;
@@ -112,6 +128,7 @@ int lz_peer_prepare(struct lz_fill *f)
 		r = identify_images(f, &header);
 	if (r)
 		return r;
+	name_peer(f);
 	f->remote = (struct lazyd_remote){
 		.size = sizeof(f->remote),
 		.connect = connect_peer,
@@ -120,6 +137,7 @@ int lz_peer_prepare(struct lz_fill *f)
 		.header = header,
 		.timeout_ns = o->source_timeout_s * UINT64_C(1000000000),
 		.tls = f->tls,
+		.name = f->peer_name,
 	};
 	return LZ_EXIT_OK;
 }

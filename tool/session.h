@@ -180,6 +180,7 @@ struct lz_fill {
 	struct lazyd_remote remote;           /* size 0: all pages are here */
 	struct lz_addrs peer;                 /* remote: where the page server is */
 	struct lz_peer_calls calls;           /* remote, the worker's: peer.c */
+	char peer_name[LZ_ADDR_TEXT_MAX];     /* remote: as it was given */
 	struct lazyd_tls *tls;                /* remote: NULL: in plain text */
 	uint8_t identity[LAZYD_IDENTITY_LEN]; /* with a page server, --record or --replay */
 	struct lz_replace record;             /* fd -1: nothing is recorded */

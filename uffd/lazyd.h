@@ -189,11 +189,11 @@ struct lazyd_remote {
 	int (*connect)(void *arg);
 	void *arg;
 	const uint8_t *identity; /* LAZYD_IDENTITY_LEN bytes; checked by a lazyd */
-	/* To a CRIU: 24 or 32, see lazyd_images_header().
-	 * 0: none is asked, for it checks no identity. */
+	/* To a CRIU: 24 or 32, see lazyd_images_header(). 0: none is asked, it checks nothing. */
 	int header;
 	uint64_t timeout_ns;         /* without a word for so long its pages are lost; 0: never */
 	const struct lazyd_tls *tls; /* NULL: plain text */
+	const char *name; /* what the log calls it until it is connected to; NULL: unknown */
 };
 
 enum lazyd_remote_state {

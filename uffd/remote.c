@@ -44,6 +44,7 @@ int lz_remote_open(struct lz_loop *l, const struct lazyd_remote *r)
 		return -EINVAL;
 	o.connect = remote.connect;
 	o.connect_arg = remote.arg;
+	o.name = remote.name;
 	o.layout = remote.header ? (enum lz_ps_layout)remote.header : LZ_PS_32;
 	o.only_lazyd = !remote.header;
 	o.timeout_ns = remote.timeout_ns;

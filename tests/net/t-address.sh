@@ -31,6 +31,8 @@ mount --bind "$DIR/hosts" /etc/hosts || fail "cannot have a name"
 LISTEN=$SOURCE_ADDR
 source_up
 fetch name --address source
+grep -q "event=source-lost peer=source:$PORT reason=\"Connection refused\"" "$DIR/work/daemon.log" ||
+	fail "the log does not name where nobody listens"
 source_over
 umount /etc/hosts
 
