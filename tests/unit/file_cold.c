@@ -20,7 +20,7 @@
 
 enum { BYTES = LARGEST };
 
-enum { DROPS_MAX = 1000 };
+enum { DROPS_MAX = 1000, READS_MAX = 10 };
 
 static bool is_cold(int f)
 {
@@ -72,13 +72,24 @@ static void setup(void)
 	world_open(cold_file(), BYTES);
 }
 
+/* It is the kernel's to take back, as it does where DAMON pages out what looks unused. */
+static bool read_in(uint64_t offset, size_t len)
+{
+	bool is_there = false;
+
+	for (unsigned n = 0; !is_there && n < READS_MAX; n++) {
+		ck_assert_int_eq(read_all(offset, len), (int64_t)len);
+		ck_assert_mem_eq(to, bytes + offset, len);
+		is_there = resident(offset, len);
+	}
+	return is_there;
+}
+
 START_TEST(cold_until_it_was_read)
 {
 	for (uint64_t offset = 0; offset < BYTES; offset += SLICE)
 		ck_assert(!resident(offset, SLICE));
-	ck_assert_int_eq(read_all(8 * SLICE, SLICE), SLICE);
-	ck_assert_mem_eq(to, bytes + 8 * SLICE, SLICE);
-	ck_assert(resident(8 * SLICE, SLICE));
+	ck_assert(read_in(8 * SLICE, SLICE));
 	ck_assert_mem_eq(source->ops->at(source, 8 * SLICE, SLICE), bytes + 8 * SLICE, SLICE);
 	ck_assert(!resident(40 * SLICE, SLICE));
 	ck_assert(!resident(8 * SLICE, BYTES - 8 * SLICE));
@@ -157,9 +168,7 @@ END_TEST
 
 START_TEST(cold_again_when_it_was_dropped)
 {
-	ck_assert_int_eq(read_all(0, BYTES), BYTES);
-	ck_assert_mem_eq(to, bytes, BYTES);
-	ck_assert(resident(0, BYTES));
+	ck_assert(read_in(0, BYTES));
 	ck_assert(drop(fd));
 	ck_assert(!resident(0, PAGE));
 	ck_assert(!resident(BYTES - PAGE, PAGE));
