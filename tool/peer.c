@@ -14,14 +14,14 @@
 #include "tool/tool.h"
 
 /* The engine has closed a socket that did not connect, or was lost. */
-static bool is_connected(int fd, uint64_t ino)
+static bool stands(const struct lz_peer_call *c)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
 	struct stat st;
 
-	return !fstat(fd, &st) && st.st_ino == ino &&
-	       !getpeername(fd, (struct sockaddr *)&sa, &len);
+	return !fstat(c->fd, &st) && st.st_ino == c->ino &&
+	       !getpeername(c->fd, (struct sockaddr *)&sa, &len);
 }
 
 /*
@@ -30,21 +30,20 @@ static bool is_connected(int fd, uint64_t ino)
  */
 static void choose_address(struct lz_peer_calls *c, unsigned nr)
 {
-	bool stands = false;
+	bool answered = stands(&c->call[0]) || stands(&c->call[1]);
 
-	for (int i = 0; i < 2; i++)
-		stands = stands || is_connected(c->last[i].fd, c->last[i].ino);
-	if (c->begun && !stands && !c->answered)
+	if (c->begun && !answered && !c->answered)
 		c->now = (c->now + 1) % nr;
 	c->begun = true;
-	c->answered = stands;
+	c->answered = answered;
 }
 
 static int connect_to_any(struct lz_fill *f)
 {
 	struct lz_peer_calls *c = &f->calls;
 	char text[LZ_ADDR_TEXT_MAX];
-	struct stat st = { .st_ino = 0 };
+	struct lz_peer_call *call;
+	struct stat st;
 	int fd = -1;
 
 	choose_address(c, f->peer.nr);
@@ -60,9 +59,9 @@ static int connect_to_any(struct lz_fill *f)
 	}
 	if (fd < 0 || fstat(fd, &st))
 		return fd;
-	c->last[0] = c->last[1];
-	c->last[1].fd = fd;
-	c->last[1].ino = st.st_ino;
+	/* There are never more than two. */
+	call = stands(&c->call[0]) ? &c->call[1] : &c->call[0];
+	*call = (struct lz_peer_call){ fd, st.st_ino };
 	return fd;
 }
 

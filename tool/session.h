@@ -156,10 +156,10 @@ struct lz_peer_calls {
 	unsigned now; /* of the addresses: the one that was tried last */
 	bool begun;
 	bool answered; /* it has, when one was last asked for */
-	struct {
+	struct lz_peer_call {
 		int fd;
 		uint64_t ino;
-	} last[2];
+	} call[2];
 };
 
 struct lz_fill {
