@@ -227,7 +227,8 @@ static int svg(const struct words *words)
 		r = draw_to(w, words);
 	} else {
 		r = lz_workingset_draw(w, words->file[0], stdout);
-		r = r ? cannot("standard output", -r) : LZ_EXIT_OK;
+		/* What cannot be written is looked at in main.c. */
+		r = r && !ferror(stdout) ? cannot("standard output", -r) : LZ_EXIT_OK;
 	}
 	lazyd_workingset_free(w);
 	return r;

@@ -324,6 +324,7 @@ full 1 inspect --pid $$
 full 1 inspect --pid $$ --json
 full 1 workingset inspect "$seeds/some"
 full 1 workingset inspect "$seeds/some" --json
+full 1 workingset svg "$seeds/some"
 full 1 check
 full 1 check --json
 
