@@ -23,6 +23,11 @@ static const char *unix_path(const char *address)
 	return strchr(address, '/') ? address : NULL;
 }
 
+bool lz_addr_is_unix(const char *address)
+{
+	return unix_path(address) != NULL;
+}
+
 int lz_addr_parse_all(struct lz_addrs *all, const char *address, const char *port)
 {
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };

@@ -3,6 +3,7 @@
 #ifndef LZ_ADDR_H
 #define LZ_ADDR_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 
 enum { LZ_ADDR_TEXT_MAX = 160, LZ_ADDRS_MAX = 8 };
@@ -18,10 +19,9 @@ struct lz_addrs {
 	unsigned nr;
 };
 
-/*
- * @address: a unix socket where it contains a slash or begins with "unix:", then @port is not
- * looked at. Prints what is wrong; 0 or -1.
- */
+/* Where it contains a slash or begins with "unix:". */
+bool lz_addr_is_unix(const char *address);
+/* Of a unix socket @port is not looked at. Prints what is wrong; 0 or -1. */
 int lz_addr_parse_all(struct lz_addrs *all, const char *address, const char *port);
 /* The first of them. */
 int lz_addr_parse(struct lz_addr *a, const char *address, const char *port);

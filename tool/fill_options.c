@@ -164,7 +164,7 @@ static int check_peer(struct lz_fill_options *o)
 
 	if (!named)
 		s->address = "127.0.0.1";
-	is_unix = strchr(s->address, '/') || strncmp(s->address, "unix:", 5) == 0;
+	is_unix = lz_addr_is_unix(s->address);
 	if (s->port && !lz_service_number(s->port, 0))
 		return lz_service_usage(s, "--port takes a number from 1 to 65535, not", s->port);
 	/* Callers of CRIU's may say so all the same. */

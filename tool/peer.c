@@ -101,7 +101,7 @@ static void name_peer(struct lz_fill *f)
 
 	if (s->ps_socket >= 0)
 		(void)strcpy(f->peer_name, "--ps-socket");
-	else if (!s->port || f->peer.at[0].sa.ss_family == AF_UNIX)
+	else if (lz_addr_is_unix(s->address))
 		(void)snprintf(f->peer_name, sizeof(f->peer_name), "%s", s->address);
 	else
 		(void)snprintf(f->peer_name, sizeof(f->peer_name), is_ip6 ? "[%s]:%s" : "%s:%s",
