@@ -30,12 +30,11 @@ static bool stands(const struct lz_peer_call *c)
  */
 static void choose_address(struct lz_peer_calls *c, unsigned nr)
 {
-	bool answered = stands(&c->call[0]) || stands(&c->call[1]);
+	bool silent = !stands(&c->call[0]) && !stands(&c->call[1]);
 
-	if (c->begun && !answered && !c->answered)
+	if (silent && c->silent)
 		c->now = (c->now + 1) % nr;
-	c->begun = true;
-	c->answered = answered;
+	c->silent = silent;
 }
 
 static int connect_to_any(struct lz_fill *f)

@@ -154,8 +154,7 @@ struct lz_session {
 /* Connections to the page server that the engine has been given. */
 struct lz_peer_calls {
 	unsigned now; /* of the addresses: the one that was tried last */
-	bool begun;
-	bool answered; /* it has, when one was last asked for */
+	bool silent;  /* no connection stood when one was last asked for */
 	struct lz_peer_call {
 		int fd;
 		uint64_t ino;
