@@ -3,8 +3,8 @@
  * as disks and networks have it. */
 #include "tool/out.h"
 
-#include <getopt.h>
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>

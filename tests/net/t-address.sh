@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The ways to a source: IPv4, IPv6, a name of several addresses, a unix socket, a connection that is handed over (--ps-socket), a source that ends with
-# its first client (--once), and CRIU's name for it, which lets all addresses in.
+# The ways to a source: IPv4, IPv6, a name of several addresses, a unix socket, a connection that is handed over
+# (--ps-socket), a source that ends with its first client (--once), and CRIU's name for it, which lets all addresses in.
 # shellcheck source=tests/net/lib-net.sh
 . "$(dirname "$0")/lib-net.sh"
 [ "$SOURCE:$DAEMON" = lazyd:lazyd ] || skip "this is of lazyd's options"

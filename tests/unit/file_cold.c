@@ -126,11 +126,13 @@ static bool fetch(uint64_t offset, size_t len)
 /* And resident. */
 static bool fetch_in(uint64_t offset, size_t len)
 {
-	bool begun = fetch(offset, len);
+	bool begun = fetch(offset, len), is_there = resident(offset, len);
 
-	for (unsigned n = 0; begun && n < READS_MAX && !resident(offset, len); n++)
+	for (unsigned n = 0; !is_there && n < READS_MAX; n++) {
 		(void)fetch(offset, len);
-	return begun && resident(offset, len);
+		is_there = resident(offset, len);
+	}
+	return begun && is_there;
 }
 
 START_TEST(fetched_it_is_resident)
